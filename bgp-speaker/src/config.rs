@@ -1,0 +1,201 @@
+//! The desired state of a speaker: one typed value, whoever wrote it.
+//!
+//! A configuration file, a datastore and the library API all produce a [`SpeakerConfig`]; [`diff`]
+//! turns two of them into [`Step`]s, and nothing else changes a running speaker. What does not
+//! belong here: how a source spells its values (that is the source's parser) and how a step is
+//! carried out (that is the engine).
+
+mod announcement;
+mod diff;
+mod neighbor;
+
+pub use announcement::{Announcement, AnnouncementKind};
+pub use diff::{FieldClass, Step, StepAction, diff};
+pub use neighbor::{
+    Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
+};
+
+use bgp_proto::{Asn, BgpId};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The AS number of clusters that choose none: Calico's default.
+pub const DEFAULT_ASN: Asn = Asn(64512);
+/// Default proposed hold time, RFC 4271 §10.
+pub const DEFAULT_HOLD_TIME_SECS: u16 = 90;
+
+/// Everything that a speaker is asked to be. One per speaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeakerConfig {
+    /// Our AS number.
+    pub asn: Asn,
+    /// Our BGP Identifier; never zero.
+    pub router_id: BgpId,
+    /// Present: we are a route reflector of this cluster (RFC 4456 §7).
+    pub cluster_id: Option<BgpId>,
+    /// Where we accept connections. Empty: we only connect.
+    pub listen: Vec<SocketAddr>,
+    /// Proposed hold time in seconds for neighbours that name none: 0, or at least 3.
+    pub hold_time_secs: u16,
+    /// Graceful restart, for all sessions.
+    pub graceful_restart: GracefulRestartConfig,
+    /// Our own addresses, for "next hop self" in the family that a session's own address is not of.
+    /// Empty: the driver takes them from the interface that carries the session.
+    pub local_addresses: Vec<IpAddr>,
+    /// Configured neighbours by address.
+    pub neighbors: BTreeMap<IpAddr, Neighbor>,
+    /// Who may connect without being listed. The longest matching prefix wins.
+    pub listen_ranges: Vec<ListenRange>,
+    /// What we originate, by prefix.
+    pub announcements: BTreeMap<IpNet, Announcement>,
+}
+
+/// RFC 4724 as both parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GracefulRestartConfig {
+    /// Announce the capability, and keep a restarting neighbour's routes.
+    pub enabled: bool,
+    /// How long neighbours keep our routes while we are away; at most 4095 s (12 bits on the wire).
+    pub restart_time: Duration,
+    /// How long a restarted speaker waits for the End-of-RIB of its neighbours before it selects
+    /// routes with what it has (RFC 4724 §4.1, Selection_Deferral_Timer).
+    pub selection_deferral: Duration,
+}
+
+impl Default for GracefulRestartConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            restart_time: Duration::from_secs(120),
+            selection_deferral: Duration::from_secs(60),
+        }
+    }
+}
+
+impl SpeakerConfig {
+    /// A speaker of AS 64512 with this identifier that listens nowhere and knows nobody.
+    pub fn new(router_id: Ipv4Addr) -> Self {
+        Self {
+            asn: DEFAULT_ASN,
+            router_id: BgpId::from(router_id),
+            cluster_id: None,
+            listen: Vec::new(),
+            hold_time_secs: DEFAULT_HOLD_TIME_SECS,
+            graceful_restart: GracefulRestartConfig::default(),
+            local_addresses: Vec::new(),
+            neighbors: BTreeMap::new(),
+            listen_ranges: Vec::new(),
+            announcements: BTreeMap::new(),
+        }
+    }
+
+    /// What is wrong with this configuration, all of it, or an empty list.
+    pub fn problems(&self) -> Vec<ConfigError> {
+        let mut problems = Vec::new();
+        if self.asn.0 == 0 {
+            problems.push(ConfigError::AsZero { field: "asn".to_owned() });
+        }
+        if self.router_id.0 == 0 {
+            problems.push(ConfigError::RouterIdZero);
+        }
+        if matches!(self.hold_time_secs, 1 | 2) {
+            problems.push(ConfigError::HoldTime { field: "hold_time".to_owned(), secs: self.hold_time_secs });
+        }
+        for neighbor in self.neighbors.values() {
+            let name = format!("neighbors.{}", neighbor.address);
+            if self.listen.iter().any(|l| l.ip() == neighbor.address && l.port() == neighbor.port) {
+                problems.push(ConfigError::NeighborIsSelf { address: neighbor.address });
+            }
+            self.check_session(&name, &neighbor.options, &mut problems);
+        }
+        for range in &self.listen_ranges {
+            self.check_session(&format!("listen_ranges.{}", range.prefix), &range.options, &mut problems);
+        }
+        problems
+    }
+
+    fn check_session(&self, name: &str, options: &SessionOptions, problems: &mut Vec<ConfigError>) {
+        if options.remote_as == Some(Asn(0)) {
+            problems.push(ConfigError::AsZero { field: format!("{name}.remote_as") });
+        }
+        if let Some(secs @ (1 | 2)) = options.hold_time_secs {
+            problems.push(ConfigError::HoldTime { field: format!("{name}.hold_time"), secs });
+        }
+        if options.role == Role::Client && self.cluster_id.is_none() {
+            problems.push(ConfigError::ClientWithoutReflector { field: format!("{name}.role") });
+        }
+        if options.role == Role::Client && options.remote_as.is_some_and(|asn| asn != self.asn) {
+            problems.push(ConfigError::ClientOfOtherAs { field: format!("{name}.role") });
+        }
+        if options.families.is_empty() {
+            problems.push(ConfigError::NoFamilies { field: format!("{name}.families") });
+        }
+        for policy in [&options.import, &options.export] {
+            if let PolicyRef::Named(filter) = policy {
+                problems.push(ConfigError::UnknownFilter { field: name.to_owned(), filter: filter.clone() });
+            }
+        }
+    }
+
+    /// The remote AS of a session: what it names, else our own (iBGP).
+    pub fn remote_as(&self, options: &SessionOptions) -> Asn {
+        options.remote_as.unwrap_or(self.asn)
+    }
+}
+
+/// A value of the desired state that cannot be meant. The operator, or the agent's author, is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// AS 0 is reserved (RFC 7607).
+    #[error("{field}: AS 0 is reserved; use a number from 1 to 4294967295")]
+    AsZero {
+        /// The key.
+        field: String,
+    },
+    /// The identifier must be unique in the AS and not zero (RFC 6286).
+    #[error("router_id: 0.0.0.0 is not an identifier; use one of this node's IPv4 addresses")]
+    RouterIdZero,
+    /// RFC 4271 §4.2.
+    #[error("{field}: {secs} s is not allowed; use 0 (no hold timer) or at least 3")]
+    HoldTime {
+        /// The key.
+        field: String,
+        /// The value.
+        secs: u16,
+    },
+    /// The neighbour's address and port are our own.
+    #[error("neighbors.{address}: this is our own listen address")]
+    NeighborIsSelf {
+        /// The address.
+        address: IpAddr,
+    },
+    /// A client needs a reflector.
+    #[error("{field}: \"client\" needs a [reflector] section (a cluster id)")]
+    ClientWithoutReflector {
+        /// The key.
+        field: String,
+    },
+    /// Reflection is an iBGP matter.
+    #[error("{field}: \"client\" is for neighbours of our own AS only")]
+    ClientOfOtherAs {
+        /// The key.
+        field: String,
+    },
+    /// Nothing could be exchanged.
+    #[error("{field}: name at least one of \"ipv4-unicast\", \"ipv6-unicast\"")]
+    NoFamilies {
+        /// The key.
+        field: String,
+    },
+    /// A policy that is not defined.
+    #[error("{field}: there is no filter {filter:?}; use \"accept\" or \"reject\"")]
+    UnknownFilter {
+        /// The key.
+        field: String,
+        /// The name that was used.
+        filter: String,
+    },
+}

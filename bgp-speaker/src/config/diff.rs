@@ -1,0 +1,309 @@
+//! Two configurations in, the steps between them out.
+//!
+//! [`FIELDS`] classes every field of a session: what a change of it costs a running session. The dry run
+//! prints what [`diff`] returns and the engine carries out the same value, so the two cannot disagree.
+
+use super::{Neighbor, SessionOptions, SpeakerConfig};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What changing a field does to a running session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FieldClass {
+    /// Nothing that the neighbour could see.
+    Hitless,
+    /// Routes are asked for, or sent, again; the session stays.
+    Refresh,
+    /// The session is closed and set up anew.
+    Reset,
+}
+
+/// One step from one configuration to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is done.
+    pub action: StepAction,
+    /// To what: an address, a prefix, a socket address.
+    pub target: String,
+    /// Why: the field and its two values.
+    pub because: String,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.action, self.target)?;
+        if !self.because.is_empty() {
+            write!(f, " ({})", self.because)?;
+        }
+        Ok(())
+    }
+}
+
+/// The kinds of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepAction {
+    /// A neighbour or range appears.
+    AddSession,
+    /// A neighbour or range goes.
+    RemoveSession,
+    /// A session is closed and set up anew.
+    ResetSession,
+    /// Routes are exchanged again.
+    RefreshSession,
+    /// A field changes without effect on the wire.
+    UpdateSession,
+    /// A prefix is originated, or with other attributes.
+    Announce,
+    /// A prefix is no longer originated.
+    Withdraw,
+    /// Listening sockets change.
+    Listen,
+}
+
+impl fmt::Display for StepAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StepAction::AddSession => "add-session",
+            StepAction::RemoveSession => "remove-session",
+            StepAction::ResetSession => "reset-session",
+            StepAction::RefreshSession => "refresh-session",
+            StepAction::UpdateSession => "update-session",
+            StepAction::Announce => "announce",
+            StepAction::Withdraw => "withdraw",
+            StepAction::Listen => "listen",
+        })
+    }
+}
+
+/// One field of a session: its key, its class, and its value as text.
+struct Field {
+    name: &'static str,
+    class: FieldClass,
+    value: fn(&SpeakerConfig, &SessionOptions) -> String,
+}
+
+/// Every field of [`SessionOptions`]. Values that fall back to the speaker's are compared effective.
+const FIELDS: &[Field] = &[
+    Field { name: "remote_as", class: FieldClass::Reset, value: |c, o| c.remote_as(o).to_string() },
+    Field { name: "local_as", class: FieldClass::Reset, value: |c, o| o.local_as.unwrap_or(c.asn).to_string() },
+    Field { name: "role", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.role) },
+    Field { name: "families", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.families) },
+    Field {
+        name: "hold_time",
+        class: FieldClass::Reset,
+        value: |c, o| o.hold_time_secs.unwrap_or(c.hold_time_secs).to_string(),
+    },
+    Field { name: "password", class: FieldClass::Reset, value: |_, o| secret_fingerprint(o) },
+    Field { name: "ttl_security", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.ttl_security) },
+    Field { name: "next_hop", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.next_hop) },
+    Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
+    Field { name: "import", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.import) },
+    Field { name: "export", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.export) },
+];
+
+/// Distinguishes two passwords without showing either.
+fn secret_fingerprint(options: &SessionOptions) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    match &options.password {
+        None => "none".to_owned(),
+        Some(secret) => {
+            let mut hasher = DefaultHasher::new();
+            secret.hash(&mut hasher);
+            format!("set#{:04x}", hasher.finish() & 0xffff)
+        }
+    }
+}
+
+/// The steps from `old` to `new`: sessions by address, then announcements by prefix, then the rest.
+/// Equal configurations give none.
+pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let identity = identity_change(old, new);
+    for (address, neighbor) in &new.neighbors {
+        match old.neighbors.get(address) {
+            None => steps.push(step(StepAction::AddSession, address, String::new())),
+            Some(before) => {
+                let mut change = compare(old, &before.options, new, &neighbor.options);
+                compare_addressing(before, neighbor, &mut change);
+                change.raise(&identity);
+                steps.extend(change.into_step(&address.to_string()));
+            }
+        }
+    }
+    for address in old.neighbors.keys().filter(|address| !new.neighbors.contains_key(*address)) {
+        steps.push(step(StepAction::RemoveSession, address, String::new()));
+    }
+    diff_ranges(old, new, &identity, &mut steps);
+    diff_announcements(old, new, &mut steps);
+    if old.listen != new.listen {
+        steps.push(step(StepAction::Listen, format!("{:?}", new.listen), format!("was {:?}", old.listen)));
+    }
+    steps
+}
+
+fn diff_ranges(old: &SpeakerConfig, new: &SpeakerConfig, identity: &Change, steps: &mut Vec<Step>) {
+    for range in &new.listen_ranges {
+        match old.listen_ranges.iter().find(|r| r.prefix == range.prefix) {
+            None => steps.push(step(StepAction::AddSession, range.prefix, String::new())),
+            Some(before) => {
+                let mut change = compare(old, &before.options, new, &range.options);
+                change.note(FieldClass::Hitless, "max_sessions", before.max_sessions, range.max_sessions);
+                change.raise(identity);
+                steps.extend(change.into_step(&range.prefix.to_string()));
+            }
+        }
+    }
+    for range in &old.listen_ranges {
+        if !new.listen_ranges.iter().any(|r| r.prefix == range.prefix) {
+            steps.push(step(StepAction::RemoveSession, range.prefix, String::new()));
+        }
+    }
+}
+
+fn diff_announcements(old: &SpeakerConfig, new: &SpeakerConfig, steps: &mut Vec<Step>) {
+    for (prefix, announcement) in &new.announcements {
+        match old.announcements.get(prefix) {
+            None => steps.push(step(StepAction::Announce, prefix, String::new())),
+            Some(before) if before != announcement => {
+                steps.push(step(StepAction::Announce, prefix, "attributes changed".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    for prefix in old.announcements.keys().filter(|prefix| !new.announcements.contains_key(*prefix)) {
+        steps.push(step(StepAction::Withdraw, prefix, String::new()));
+    }
+}
+
+/// Changes of the speaker itself that every OPEN would carry.
+fn identity_change(old: &SpeakerConfig, new: &SpeakerConfig) -> Change {
+    let mut change = Change::default();
+    change.note(FieldClass::Reset, "router_id", old.router_id, new.router_id);
+    let cluster = |c: &SpeakerConfig| c.cluster_id.map_or("none".to_owned(), |id| id.to_string());
+    change.note(FieldClass::Reset, "cluster_id", cluster(old), cluster(new));
+    let restart = |c: &SpeakerConfig| {
+        (c.graceful_restart.enabled, c.graceful_restart.restart_time.as_secs())
+    };
+    let text = |(on, secs): (bool, u64)| if on { format!("{secs} s") } else { "off".to_owned() };
+    change.note(FieldClass::Reset, "graceful_restart", text(restart(old)), text(restart(new)));
+    let addresses = |c: &SpeakerConfig| format!("{:?}", c.local_addresses);
+    change.note(FieldClass::Reset, "local_addresses", addresses(old), addresses(new));
+    change
+}
+
+fn compare_addressing(old: &Neighbor, new: &Neighbor, change: &mut Change) {
+    change.note(FieldClass::Hitless, "name", &old.name, &new.name);
+    change.note(FieldClass::Reset, "port", old.port, new.port);
+    let local = |n: &Neighbor| n.local_address.map_or("any".to_owned(), |a| a.to_string());
+    change.note(FieldClass::Reset, "local_address", local(old), local(new));
+    change.note(FieldClass::Hitless, "passive", old.passive, new.passive);
+    change.note(FieldClass::Reset, "enabled", old.enabled, new.enabled);
+}
+
+fn compare(old: &SpeakerConfig, a: &SessionOptions, new: &SpeakerConfig, b: &SessionOptions) -> Change {
+    let mut change = Change::default();
+    for field in FIELDS {
+        change.note(field.class, field.name, (field.value)(old, a), (field.value)(new, b));
+    }
+    change
+}
+
+/// What differs, and the strongest class of it.
+#[derive(Default)]
+struct Change {
+    class: Option<FieldClass>,
+    because: Vec<String>,
+}
+
+impl Change {
+    fn note(&mut self, class: FieldClass, name: &str, old: impl fmt::Display, new: impl fmt::Display) {
+        let (old, new) = (old.to_string(), new.to_string());
+        if old != new {
+            self.class = self.class.max(Some(class));
+            self.because.push(format!("{name} {old} -> {new}"));
+        }
+    }
+
+    fn raise(&mut self, other: &Change) {
+        self.class = self.class.max(other.class);
+        self.because.extend(other.because.iter().cloned());
+    }
+
+    fn into_step(self, target: &str) -> Option<Step> {
+        let action = match self.class? {
+            FieldClass::Hitless => StepAction::UpdateSession,
+            FieldClass::Refresh => StepAction::RefreshSession,
+            FieldClass::Reset => StepAction::ResetSession,
+        };
+        Some(step(action, target, self.because.join(", ")))
+    }
+}
+
+fn step(action: StepAction, target: impl fmt::Display, because: String) -> Step {
+    Step { action, target: target.to_string(), because }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Announcement, Neighbor};
+    use bgp_proto::Asn;
+
+    fn base() -> SpeakerConfig {
+        let mut config = SpeakerConfig::new("10.0.0.1".parse().unwrap());
+        let neighbor = Neighbor::ibgp("10.0.0.2".parse().unwrap());
+        config.neighbors.insert(neighbor.address, neighbor);
+        config
+    }
+
+    #[test]
+    fn equal_configurations_need_no_step() {
+        assert_eq!(diff(&base(), &base()), vec![]);
+    }
+
+    #[test]
+    fn the_strongest_class_of_all_changed_fields_decides() {
+        let mut new = base();
+        let neighbor = new.neighbors.values_mut().next().unwrap();
+        neighbor.options.max_prefixes = Some(10);
+        assert_eq!(diff(&base(), &new)[0].action, StepAction::UpdateSession);
+        let neighbor = new.neighbors.values_mut().next().unwrap();
+        neighbor.options.remote_as = Some(Asn(64513));
+        let steps = diff(&base(), &new);
+        assert_eq!(steps.len(), 1);
+        assert_eq!(steps[0].action, StepAction::ResetSession);
+        assert!(steps[0].because.contains("remote_as 64512 -> 64513"), "{}", steps[0].because);
+    }
+
+    #[test]
+    fn a_new_speaker_as_resets_only_sessions_that_inherit_it() {
+        let mut old = base();
+        let pinned = Neighbor::ebgp("10.0.0.3".parse().unwrap(), Asn(65001));
+        old.neighbors.insert(pinned.address, pinned);
+        old.neighbors.values_mut().for_each(|n| n.options.local_as = Some(Asn(64512)));
+        let mut new = old.clone();
+        new.asn = Asn(64999);
+        let steps = diff(&old, &new);
+        assert_eq!(steps.iter().map(|s| s.target.as_str()).collect::<Vec<_>>(), ["10.0.0.2"]);
+    }
+
+    #[test]
+    fn announcements_come_and_go() {
+        let mut new = base();
+        let block = Announcement::block("192.168.1.0/26".parse().unwrap());
+        new.announcements.insert(block.prefix, block);
+        assert_eq!(diff(&base(), &new)[0].to_string(), "announce 192.168.1.0/26");
+        assert_eq!(diff(&new, &base())[0].action, StepAction::Withdraw);
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let mut new = base();
+        new.neighbors.values_mut().next().unwrap().options.password =
+            Some(crate::config::Secret::new("hunter2"));
+        let steps = diff(&base(), &new);
+        assert_eq!(steps[0].action, StepAction::ResetSession);
+        assert!(!format!("{steps:?}").contains("hunter2"));
+    }
+}

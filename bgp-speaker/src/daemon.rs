@@ -1,0 +1,46 @@
+//! What both daemons share: configuration file, command line, admin API, metrics.
+//!
+//! ```text
+//!  file -> desired -> SpeakerHandle <- admin (unix socket: everything, TCP: reads) <- cli, Prometheus, curl
+//!            ^ SIGHUP, POST /v1/reload              `- metrics, status page
+//! ```
+//!
+//! Everything here uses the library's public handle. What does not belong here: anything that an embedded speaker
+//! would miss.
+
+mod admin;
+mod advice;
+mod cli;
+mod desired;
+mod file;
+mod human;
+mod metrics;
+mod plan;
+mod run;
+
+use std::process::ExitCode;
+
+/// Which daemon this is. They differ in their defaults only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The node daemon.
+    BgpSpeaker,
+    /// The dedicated reflector: reflects without being told to.
+    RouteReflector,
+}
+
+impl Program {
+    /// The name of the command.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::BgpSpeaker => "bgp-speaker",
+            Program::RouteReflector => "route-reflector",
+        }
+    }
+}
+
+/// The whole program: reads the command line and does what it says. Exit codes: 0 done, 1 failed, 2 usage or
+/// invalid input.
+pub fn main(program: Program) -> ExitCode {
+    cli::main(program)
+}

@@ -1,0 +1,131 @@
+//! Endpoints that change nothing.
+
+use super::Admin;
+use super::answer::{ApiError, unknown_neighbor};
+use crate::daemon::file::prefix_from_text;
+use crate::daemon::metrics;
+use crate::daemon::plan::PlanView;
+use crate::speaker::RouteList;
+use crate::view::{FibView, NeighborView, RouteQuery, RouteTable, StatusView};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most routes of one answer.
+pub(crate) const ROUTES_LIMIT_MAX: usize = 100_000;
+/// Routes of an answer whose request names no limit.
+const ROUTES_LIMIT_DEFAULT: usize = 1000;
+/// An engine that does not answer for so long is not healthy.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Can the engine still change a route? It can if it answers, since one task does both.
+pub(super) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
+    match tokio::time::timeout(HEALTH_TIMEOUT, admin.handle.status()).await {
+        Ok(Ok(_)) => "ok\n".into_response(),
+        Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the speaker has stopped\n").into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer\n").into_response(),
+    }
+}
+
+/// Is the first convergence done?
+pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Result<Response, ApiError> {
+    Ok(if admin.handle.status().await?.ready {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first routes of all neighbours\n").into_response()
+    })
+}
+
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, ApiError> {
+    let metrics = admin.handle.metrics().await?;
+    let fib = admin.handle.status().await?.fib;
+    let text = metrics::render(admin.program, &metrics, fib.as_ref(), admin.per_neighbor_metrics)
+        .map_err(|error| ApiError::internal(format!("metrics: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
+}
+
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<StatusView>, ApiError> {
+    Ok(Json(admin.handle.status().await?))
+}
+
+pub(super) async fn neighbors(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<NeighborView>>, ApiError> {
+    Ok(Json(admin.handle.neighbors().await?))
+}
+
+pub(super) async fn neighbor(
+    State(admin): State<Arc<Admin>>,
+    Path(address): Path<String>,
+) -> Result<Json<NeighborView>, ApiError> {
+    let wanted = neighbor_address(&address)?.to_string();
+    let neighbors = admin.handle.neighbors().await?;
+    let found = neighbors.into_iter().find(|neighbor| neighbor.address == wanted);
+    found.map(Json).ok_or_else(|| unknown_neighbor(&wanted))
+}
+
+pub(super) async fn fib(State(admin): State<Arc<Admin>>) -> Result<Json<Option<FibView>>, ApiError> {
+    Ok(Json(admin.handle.status().await?.fib))
+}
+
+/// What a reload would do.
+pub(super) async fn plan(State(admin): State<Arc<Admin>>) -> Result<Json<PlanView>, ApiError> {
+    Ok(Json(admin.desired.lock().await.plan().await?))
+}
+
+/// `?prefix=&table=best|received|advertised&neighbor=&longer=&limit=`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoutesParams {
+    prefix: Option<String>,
+    table: Option<RouteTable>,
+    neighbor: Option<String>,
+    longer: Option<bool>,
+    limit: Option<usize>,
+}
+
+impl RoutesParams {
+    fn into_query(self) -> Result<RouteQuery, ApiError> {
+        let given = |text: &String| !text.is_empty();
+        let prefix = self.prefix.filter(given).map(|text| prefix_from_text(&text)).transpose();
+        let neighbor = self.neighbor.filter(given).map(|text| neighbor_address(&text)).transpose()?;
+        let table = self.table.unwrap_or_default();
+        match (table, neighbor) {
+            (RouteTable::Received | RouteTable::Advertised, None) => {
+                return Err(ApiError::bad_request("tables \"received\" and \"advertised\" need neighbor=ADDRESS"));
+            }
+            (RouteTable::All | RouteTable::Best, Some(_)) => {
+                return Err(ApiError::bad_request("neighbor= goes with table=received or table=advertised"));
+            }
+            _ => {}
+        }
+        let limit = self.limit.unwrap_or(ROUTES_LIMIT_DEFAULT);
+        if !(1..=ROUTES_LIMIT_MAX).contains(&limit) {
+            return Err(ApiError::bad_request(format!("limit is out of range; use 1 to {ROUTES_LIMIT_MAX}")));
+        }
+        Ok(RouteQuery {
+            prefix: prefix.map_err(|error| ApiError::bad_request(format!("prefix: {error}")))?,
+            longer: self.longer.unwrap_or(false),
+            table,
+            neighbor,
+            limit: Some(limit),
+        })
+    }
+}
+
+pub(super) async fn routes(
+    State(admin): State<Arc<Admin>>,
+    params: Result<Query<RoutesParams>, QueryRejection>,
+) -> Result<Json<RouteList>, ApiError> {
+    let query = params?.0.into_query()?;
+    Ok(Json(admin.handle.routes(query).await?))
+}
+
+/// A neighbour's address out of a path or query.
+pub(super) fn neighbor_address(text: &str) -> Result<IpAddr, ApiError> {
+    text.parse().map_err(|_| ApiError::bad_request(format!("\"{}\" is not an address", text.escape_debug())))
+}

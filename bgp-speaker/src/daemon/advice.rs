@@ -1,0 +1,52 @@
+//! System errors as one sentence each: what happened, and what to do about it.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// The system's words without the error number.
+pub(crate) fn io_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// Why `address` cannot be listened on; `key` is the key of the file that names it.
+pub(crate) fn listen(address: SocketAddr, key: &str, error: &io::Error) -> String {
+    let port = address.port();
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another process has that port (`ss -ltnp 'sport = :{port}'` shows it); stop it, or change \"{key}\""
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE; grant it, or set \"{key}\" to a higher port"
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "no interface of this host has that address (`ip address` shows them); correct \"{key}\", or add it"
+        ),
+        _ => return format!("cannot listen on {address}: {}; see \"{key}\"", io_text(error)),
+    };
+    format!("cannot listen on {address}: {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_to_listen_says_what_to_do() {
+        let address = SocketAddr::from(([10, 0, 0, 1], 179));
+        for (code, expected) in [
+            (libc::EADDRINUSE, "another process has that port (`ss -ltnp 'sport = :179'` shows it)"),
+            (libc::EACCES, "need root or CAP_NET_BIND_SERVICE"),
+            (libc::EADDRNOTAVAIL, "no interface of this host has that address"),
+            (libc::EAFNOSUPPORT, "Address family not supported by protocol; see \"listen\""),
+        ] {
+            let sentence = listen(address, "listen", &io::Error::from_raw_os_error(code));
+            assert!(sentence.starts_with("cannot listen on 10.0.0.1:179: "), "{sentence}");
+            assert!(sentence.contains(expected), "{sentence}");
+            assert!(!sentence.contains("os error"), "{sentence}");
+        }
+    }
+}

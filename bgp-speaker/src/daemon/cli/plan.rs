@@ -1,0 +1,87 @@
+//! `plan`: what would this file change?
+
+use super::client::{ClientError, with_query};
+use super::output::{print, print_json};
+use super::{Failure, Program, ReadArgs};
+use crate::config::{SpeakerConfig, diff};
+use crate::daemon::advice::io_text;
+use crate::daemon::desired::node_name;
+use crate::daemon::file::FileConfig;
+use crate::daemon::human::count;
+use crate::daemon::plan::PlanView;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The file in question; without it, the daemon's own file as it is now
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+pub(super) async fn plan(program: Program, args: &PlanArgs) -> Result<(), Failure> {
+    let plan = match &args.config {
+        None => args.read.daemon.client().get("/v1/plan").await?,
+        Some(path) => plan_file(program, args, path).await?,
+    };
+    if args.read.json { print_json(&plan) } else { print(&render(&plan)) }
+}
+
+/// Asks the daemon; without one, the plan is that of a first start.
+async fn plan_file(program: Program, args: &PlanArgs, path: &Path) -> Result<PlanView, Failure> {
+    // Read here first: mistakes are then found without a daemon too, and with the name that the user knows.
+    let file = FileConfig::load(path, program).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let cannot_read = |error| Failure::Failed(format!("cannot read {}: {}", path.display(), io_text(&error)));
+    let text = std::fs::read_to_string(path).map_err(cannot_read)?;
+    let absolute = std::path::absolute(path).map_err(cannot_read)?;
+    let target = with_query("/v1/plan", [("file", absolute.display().to_string())]);
+    match args.read.daemon.client().post(&target, text).await {
+        Err(ClientError::Unreachable { socket, reason }) => {
+            eprintln!("note: no daemon at {} ({reason}): this is the plan of a first start", socket.display());
+            Ok(first_start(&file))
+        }
+        answer => Ok(answer?),
+    }
+}
+
+fn first_start(file: &FileConfig) -> PlanView {
+    let nothing = SpeakerConfig {
+        neighbors: Default::default(),
+        listen_ranges: Vec::new(),
+        announcements: Default::default(),
+        ..file.speaker.clone()
+    };
+    PlanView::new(&node_name(file), &file.speaker, file.fib.as_ref(), diff(&nothing, &file.speaker))
+}
+
+fn render(plan: &PlanView) -> String {
+    if plan.steps.is_empty() {
+        return "nothing to change\n".to_owned();
+    }
+    let mut text: String = plan.steps.iter().map(|step| format!("{step}\n")).collect();
+    let resets = plan.steps.iter().filter(|step| step.action == crate::config::StepAction::ResetSession).count();
+    text.push_str(&format!("{}, {}\n", count(plan.steps.len(), "step"), count(resets, "session reset")));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::file::Surroundings;
+
+    #[test]
+    fn a_first_start_adds_everything() {
+        let surroundings = Surroundings::of_this_host(Program::BgpSpeaker, PathBuf::new());
+        let text = "router_id = \"10.0.0.1\"\nneighbors = [{ address = \"10.0.0.2\" }]\n\
+                    announce.blocks = [\"192.168.1.0/26\"]\n";
+        let file = FileConfig::parse(text, "bgp.toml", &surroundings).unwrap();
+        let plan = first_start(&file);
+        assert_eq!(
+            render(&plan),
+            "add-session 10.0.0.2\nannounce 192.168.1.0/26\n2 steps, 0 session resets\n"
+        );
+        assert_eq!(render(&PlanView { steps: Vec::new(), ..plan }), "nothing to change\n");
+    }
+}

@@ -1,0 +1,84 @@
+//! `status`: one screen.
+
+use super::output::{facts, print, print_json};
+use super::{Failure, ReadArgs};
+use crate::daemon::file::table_name;
+use crate::daemon::human::{Colour, age, colours_wanted, paint, state_colour};
+use crate::view::{FibView, StatusView};
+
+pub(super) async fn status(args: &ReadArgs) -> Result<(), Failure> {
+    let status: StatusView = args.daemon.client().get("/v1/status").await?;
+    if args.json { print_json(&status) } else { print(&render(&status, colours_wanted())) }
+}
+
+fn render(status: &StatusView, colours: bool) -> String {
+    let families = status.paths.keys().chain(status.routes.keys()).collect::<std::collections::BTreeSet<_>>();
+    let routes = families.into_iter().map(|family| {
+        let count = |map: &std::collections::BTreeMap<String, usize>| map.get(family).copied().unwrap_or_default();
+        format!("{family}: {} best of {} paths", count(&status.routes), count(&status.paths))
+    });
+    let routes = routes.collect::<Vec<_>>().join(", ");
+    let sessions = status.sessions.iter().filter(|(_, sessions)| **sessions > 0);
+    let sessions = sessions.map(|(state, count)| paint(&format!("{count} {state}"), state_colour(state), colours));
+    let sessions = sessions.collect::<Vec<_>>().join(", ");
+    let none_if_empty = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+    let ready = if status.ready {
+        paint("ready", Colour::Good, colours)
+    } else {
+        paint("waiting for the first routes of all neighbours", Colour::Pending, colours)
+    };
+    facts([
+        ("speaker", Some(format!("AS {}, router id {}", status.asn, status.router_id))),
+        ("reflector", status.cluster_id.as_ref().map(|id| format!("of cluster {id}"))),
+        ("running", Some(format!("for {}, {ready}", age(status.uptime_secs)))),
+        ("listening", Some(none_if_empty(status.listen.join(", ")))),
+        ("sessions", Some(none_if_empty(sessions))),
+        ("routes", Some(none_if_empty(routes))),
+        ("kernel", Some(status.fib.as_ref().map_or("routes stay out of it".to_owned(), |fib| kernel(fib, colours)))),
+        ("kernel error", status.fib.as_ref().and_then(|fib| fib.last_error.clone())),
+    ])
+}
+
+fn kernel(fib: &FibView, colours: bool) -> String {
+    let table = table_name(fib.table).map_or(fib.table.to_string(), str::to_owned);
+    let state = if fib.in_sync {
+        paint("in sync", Colour::Good, colours)
+    } else {
+        paint(&format!("{} pending, {} in conflict", fib.pending, fib.conflicts), Colour::Bad, colours)
+    };
+    format!(
+        "{} of {} routes installed in table {table} as protocol {}, {state}",
+        fib.installed, fib.desired, fib.protocol
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_screen_says_it_all() {
+        let status = StatusView {
+            asn: 64512,
+            router_id: "10.0.0.1".to_owned(),
+            cluster_id: Some("10.0.0.1".to_owned()),
+            uptime_secs: 192,
+            listen: vec!["0.0.0.0:179".to_owned()],
+            sessions: [("Active".to_owned(), 1), ("Established".to_owned(), 6), ("Idle".to_owned(), 0)].into(),
+            routes: [("ipv4-unicast".to_owned(), 12)].into(),
+            paths: [("ipv4-unicast".to_owned(), 40)].into(),
+            ready: true,
+            fib: Some(FibView { table: 254, protocol: 12, desired: 12, installed: 12, in_sync: true, ..FibView::default() }),
+        };
+        assert_eq!(
+            render(&status, false),
+            "speaker          AS 64512, router id 10.0.0.1\n\
+             reflector        of cluster 10.0.0.1\n\
+             running          for 3m12s, ready\n\
+             listening        0.0.0.0:179\n\
+             sessions         1 Active, 6 Established\n\
+             routes           ipv4-unicast: 12 best of 40 paths\n\
+             kernel           12 of 12 routes installed in table main as protocol 12, in sync\n"
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
+
+use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
+use crate::config::{
+    Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions,
+    SpeakerConfig,
+};
+use ipnet::IpNet;
+use serde::Serialize;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+impl FileConfig {
+    /// Every value in force. Passwords appear as the files they came from.
+    pub(crate) fn effective(&self) -> String {
+        let document = Document::of(self);
+        toml::to_string(&document).expect("strings, numbers and tables always fit TOML")
+    }
+}
+
+/// The keys of the file, in the order in which they are documented. Absent values are not written.
+#[derive(Serialize)]
+struct Document<'a> {
+    asn: u32,
+    router_id: String,
+    listen: &'a [SocketAddr],
+    hold_time: u16,
+    addresses: &'a [IpAddr],
+    reflector: Option<Reflector>,
+    graceful_restart: GracefulRestart,
+    neighbors: Vec<NeighborKeys<'a>>,
+    listen_ranges: Vec<RangeKeys<'a>>,
+    announce: Announce,
+    fib: Option<Fib>,
+    etcd: Option<Etcd<'a>>,
+    admin: Admin<'a>,
+}
+
+#[derive(Serialize)]
+struct Reflector {
+    cluster_id: String,
+}
+
+#[derive(Serialize)]
+struct GracefulRestart {
+    enabled: bool,
+    restart_time: u64,
+    selection_deferral: u64,
+}
+
+#[derive(Serialize)]
+struct NeighborKeys<'a> {
+    address: IpAddr,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    port: u16,
+    local_address: Option<IpAddr>,
+    passive: bool,
+    enabled: bool,
+    #[serde(flatten)]
+    session: SessionKeys<'a>,
+}
+
+#[derive(Serialize)]
+struct RangeKeys<'a> {
+    prefix: IpNet,
+    max_sessions: u32,
+    #[serde(flatten)]
+    session: SessionKeys<'a>,
+}
+
+#[derive(Serialize)]
+struct SessionKeys<'a> {
+    remote_as: Option<u32>,
+    local_as: Option<u32>,
+    role: Role,
+    families: &'a [Family],
+    hold_time: Option<u16>,
+    password_file: Option<&'a Path>,
+    ttl_security: Option<u8>,
+    next_hop: NextHopMode,
+    max_prefixes: Option<u32>,
+    import: &'a str,
+    export: &'a str,
+}
+
+#[derive(Serialize)]
+struct Announce {
+    blocks: Vec<IpNet>,
+    routes: Vec<RouteKeys>,
+}
+
+#[derive(Serialize)]
+struct RouteKeys {
+    prefix: IpNet,
+    med: Option<u32>,
+    local_pref: Option<u32>,
+    communities: Vec<String>,
+    large_communities: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Fib {
+    table: Table,
+    protocol: u8,
+    metric: u32,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Table {
+    Name(&'static str),
+    Number(u32),
+}
+
+#[derive(Serialize)]
+struct Etcd<'a> {
+    endpoints: &'a [String],
+    model: &'static str,
+    node: &'a str,
+    ca_file: Option<&'a Path>,
+    cert_file: Option<&'a Path>,
+    key_file: Option<&'a Path>,
+    username: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Admin<'a> {
+    socket: &'a Path,
+    listen: String,
+    per_neighbor_metrics: bool,
+}
+
+impl<'a> Document<'a> {
+    fn of(config: &'a FileConfig) -> Self {
+        let speaker = &config.speaker;
+        Self {
+            asn: speaker.asn.0,
+            router_id: speaker.router_id.to_string(),
+            listen: &speaker.listen,
+            hold_time: speaker.hold_time_secs,
+            addresses: &speaker.local_addresses,
+            reflector: speaker.cluster_id.map(|id| Reflector { cluster_id: id.to_string() }),
+            graceful_restart: GracefulRestart {
+                enabled: speaker.graceful_restart.enabled,
+                restart_time: speaker.graceful_restart.restart_time.as_secs(),
+                selection_deferral: speaker.graceful_restart.selection_deferral.as_secs(),
+            },
+            neighbors: speaker.neighbors.values().map(|neighbor| NeighborKeys::of(config, neighbor)).collect(),
+            listen_ranges: speaker.listen_ranges.iter().map(|range| RangeKeys::of(config, range)).collect(),
+            announce: Announce::of(speaker),
+            fib: config.fib.as_ref().map(Fib::of),
+            etcd: config.etcd.as_ref().map(Etcd::of),
+            admin: Admin::of(&config.admin),
+        }
+    }
+}
+
+impl<'a> NeighborKeys<'a> {
+    fn of(config: &'a FileConfig, neighbor: &'a Neighbor) -> Self {
+        Self {
+            address: neighbor.address,
+            name: &neighbor.name,
+            port: neighbor.port,
+            local_address: neighbor.local_address,
+            passive: neighbor.passive,
+            enabled: neighbor.enabled,
+            session: SessionKeys::of(config, &neighbor.options, &neighbor.address.to_string()),
+        }
+    }
+}
+
+impl<'a> RangeKeys<'a> {
+    fn of(config: &'a FileConfig, range: &'a ListenRange) -> Self {
+        Self {
+            prefix: range.prefix,
+            max_sessions: range.max_sessions,
+            session: SessionKeys::of(config, &range.options, &range.prefix.to_string()),
+        }
+    }
+}
+
+impl<'a> SessionKeys<'a> {
+    /// `whose` is the key of [`FileConfig::password_files`].
+    fn of(config: &'a FileConfig, options: &'a SessionOptions, whose: &str) -> Self {
+        Self {
+            remote_as: options.remote_as.map(|asn| asn.0),
+            local_as: options.local_as.map(|asn| asn.0),
+            role: options.role,
+            families: &options.families,
+            hold_time: options.hold_time_secs,
+            password_file: config.password_files.get(whose).map(AsRef::as_ref),
+            ttl_security: options.ttl_security,
+            next_hop: options.next_hop,
+            max_prefixes: options.max_prefixes,
+            import: policy(&options.import),
+            export: policy(&options.export),
+        }
+    }
+}
+
+impl Announce {
+    fn of(speaker: &SpeakerConfig) -> Self {
+        let of_kind = |kind| speaker.announcements.values().filter(move |a| a.kind == kind);
+        Self {
+            blocks: of_kind(AnnouncementKind::Block).map(|a| a.prefix).collect(),
+            routes: of_kind(AnnouncementKind::Route).map(RouteKeys::of).collect(),
+        }
+    }
+}
+
+impl RouteKeys {
+    fn of(announcement: &Announcement) -> Self {
+        Self {
+            prefix: announcement.prefix,
+            med: announcement.med,
+            local_pref: announcement.local_pref,
+            communities: announcement.communities.iter().map(ToString::to_string).collect(),
+            large_communities: announcement.large_communities.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Fib {
+    fn of(fib: &FibSection) -> Self {
+        let table = table_name(fib.table).map_or(Table::Number(fib.table), Table::Name);
+        Self { table, protocol: fib.protocol, metric: fib.metric }
+    }
+}
+
+impl<'a> Etcd<'a> {
+    fn of(etcd: &'a EtcdSection) -> Self {
+        Self {
+            endpoints: &etcd.endpoints,
+            model: match etcd.model {
+                EtcdModel::Calico => "calico",
+                EtcdModel::Registry => "registry",
+            },
+            node: &etcd.node,
+            ca_file: etcd.ca_file.as_deref(),
+            cert_file: etcd.cert_file.as_deref(),
+            key_file: etcd.key_file.as_deref(),
+            username: etcd.username.as_deref(),
+        }
+    }
+}
+
+impl<'a> Admin<'a> {
+    fn of(admin: &'a AdminConfig) -> Self {
+        Self {
+            socket: &admin.socket,
+            listen: admin.listen.map_or("off".to_owned(), |address| address.to_string()),
+            per_neighbor_metrics: admin.per_neighbor_metrics,
+        }
+    }
+}
+
+fn policy(policy: &PolicyRef) -> &str {
+    match policy {
+        PolicyRef::Accept => "accept",
+        PolicyRef::Reject => "reject",
+        PolicyRef::Named(name) => name,
+    }
+}

@@ -1,0 +1,355 @@
+use super::*;
+use crate::config::{AnnouncementKind, NextHopMode, Role};
+
+fn surroundings(program: Program) -> Surroundings {
+    Surroundings {
+        program,
+        directory: std::env::temp_dir(),
+        host_name: "node-a".to_owned(),
+        has_ipv6: true,
+        environment: |_| None,
+    }
+}
+
+fn parse(text: &str) -> Result<FileConfig, FileError> {
+    FileConfig::parse(text, "bgp.toml", &surroundings(Program::BgpSpeaker))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    parse(text).expect_err("the file is wrong").lines()
+}
+
+#[test]
+fn an_empty_file_is_a_working_speaker() {
+    let config = parse("").unwrap();
+    assert_eq!(config.speaker.asn.0, 64512);
+    assert_eq!(config.speaker.listen, ["0.0.0.0:179", "[::]:179"].map(|a| a.parse().unwrap()));
+    assert_eq!(config.speaker.hold_time_secs, 90);
+    assert_eq!(config.speaker.cluster_id, None);
+    assert_eq!(config.fib, None);
+    assert_eq!(config.admin, AdminConfig::default());
+    assert!(config.notes[0].contains("host name \"node-a\""), "{:?}", config.notes);
+}
+
+#[test]
+fn a_host_without_ipv6_listens_on_ipv4() {
+    let surroundings = Surroundings { has_ipv6: false, ..surroundings(Program::BgpSpeaker) };
+    let config = FileConfig::parse("", "bgp.toml", &surroundings).unwrap();
+    assert_eq!(config.speaker.listen, ["0.0.0.0:179".parse().unwrap()]);
+}
+
+#[test]
+fn the_reflector_reflects_without_being_told() {
+    let text = "router_id = \"10.0.0.1\"\n[[neighbors]]\naddress = \"10.0.0.2\"\nrole = \"client\"\n";
+    let config = FileConfig::parse(text, "rr.toml", &surroundings(Program::RouteReflector)).unwrap();
+    assert_eq!(config.speaker.cluster_id, Some("10.0.0.1".parse().unwrap()));
+    assert_eq!(
+        problems(text),
+        ["bgp.toml:4:8: neighbors[0].role: \"client\" needs a [reflector] section (a cluster id)"]
+    );
+}
+
+/// Uses every key once, with a value that is not its default.
+const FULL: &str = r#"
+asn = "1.10"
+router_id = "10.0.0.9"
+listen = ["10.0.0.1:1179"]
+hold_time = 240
+addresses = ["10.0.0.1", "fd00::1"]
+
+[reflector]
+cluster_id = "10.0.0.7"
+
+[graceful_restart]
+enabled = false
+restart_time = 200
+selection_deferral = 30
+
+[[neighbors]]
+address = "10.0.0.2"
+name = "spine \"one\""
+remote_as = 65546
+role = "client"
+families = ["ipv6-unicast"]
+passive = true
+enabled = false
+port = 1790
+local_address = "10.0.0.1"
+ttl_security = 1
+next_hop = "self"
+max_prefixes = 100000
+hold_time = 30
+import = "reject"
+export = "accept"
+
+[[neighbors]]
+address = "fd00::2"
+remote_as = 65001
+local_as = 65000
+
+[[listen_ranges]]
+prefix = "10.0.0.0/8"
+remote_as = 65546
+role = "client"
+max_sessions = 50
+
+[announce]
+blocks = ["192.168.1.0/26", "fd00:1::/64"]
+routes = [
+  { prefix = "10.96.0.0/12", med = 5, local_pref = 200, communities = ["64512:1"], large_communities = ["1:2:3"] },
+]
+
+[fib]
+table = 100
+protocol = 80
+metric = 20
+
+[etcd]
+endpoints = ["http://127.0.0.1:2379"]
+model = "registry"
+node = "a"
+ca_file = "/etc/ca.pem"
+cert_file = "/etc/cert.pem"
+key_file = "/etc/key.pem"
+username = "me"
+
+[admin]
+socket = "/tmp/admin.sock"
+listen = "off"
+per_neighbor_metrics = true
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(FULL).unwrap();
+    let speaker = &config.speaker;
+    assert_eq!((speaker.asn.0, speaker.router_id.to_string().as_str()), (65546, "10.0.0.9"));
+    assert_eq!(speaker.cluster_id.unwrap().to_string(), "10.0.0.7");
+    assert_eq!(speaker.local_addresses.len(), 2);
+    assert!(!speaker.graceful_restart.enabled);
+    assert_eq!(speaker.graceful_restart.selection_deferral.as_secs(), 30);
+    let first = &speaker.neighbors[&"10.0.0.2".parse::<IpAddr>().unwrap()];
+    assert_eq!((first.name.as_str(), first.port, first.passive, first.enabled), ("spine \"one\"", 1790, true, false));
+    assert_eq!(first.options.next_hop, NextHopMode::SelfAddress);
+    assert_eq!(first.options.role, Role::Client);
+    assert_eq!(first.options.ttl_security, Some(1));
+    let second = &speaker.neighbors[&"fd00::2".parse::<IpAddr>().unwrap()];
+    assert_eq!(second.options.local_as.unwrap().0, 65000);
+    assert_eq!(speaker.listen_ranges[0].max_sessions, 50);
+    let service = &speaker.announcements[&"10.96.0.0/12".parse().unwrap()];
+    assert_eq!((service.kind, service.med, service.local_pref), (AnnouncementKind::Route, Some(5), Some(200)));
+    assert_eq!(service.communities[0].to_string(), "64512:1");
+    assert_eq!(speaker.announcements[&"fd00:1::/64".parse().unwrap()].kind, AnnouncementKind::Block);
+    assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
+    assert_eq!(config.etcd.as_ref().unwrap().model, EtcdModel::Registry);
+    assert_eq!(config.admin.listen, None);
+    assert_eq!(config.notes, Vec::<String>::new());
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_the_same() {
+    let password_file = std::env::temp_dir().join(format!("bgp-password-{}", std::process::id()));
+    std::fs::write(&password_file, "hunter2\n").unwrap();
+    let with_password = format!(
+        "[[neighbors]]\naddress = \"10.0.0.2\"\npassword_file = \"{}\"\n[fib]\n",
+        password_file.file_name().unwrap().display()
+    );
+    for text in ["", FULL, &with_password] {
+        let config = parse(text).unwrap();
+        let effective = config.effective();
+        assert!(!effective.contains("hunter2"), "{effective}");
+        let again = parse(&effective).unwrap_or_else(|error| panic!("{error}\n{effective}"));
+        assert_eq!(again.speaker, config.speaker, "{effective}");
+        assert_eq!(again.fib, config.fib);
+        assert_eq!(again.etcd, config.etcd);
+        assert_eq!(again.admin, config.admin);
+        assert_eq!(again.password_files, config.password_files);
+    }
+    std::fs::remove_file(password_file).unwrap();
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_reported_at_once_and_in_order() {
+    let text = r#"ans = 64513
+hold_time = "long"
+listen = ["10.0.0.1", "0.0.0.0:70000", "0.0.0.0:179", "0.0.0.0:179"]
+router_id = "10.0.0"
+
+[[neighbors]]
+address = "10.0.0.2"
+remot_as = 64512
+
+[[neighbors]]
+address = "10.0.0.2"
+port = 0
+role = "clinet"
+colour = "red"
+
+[[neighbors]]
+remote_as = 0
+families = ["ipv4", "ipv6-unicast", "ipv6-unicast"]
+password_file = "/nonexistent/secret"
+
+[announce]
+blocks = ["192.168.1.1/26", "192.168.1.0/26", "10.0.0.1"]
+routes = [{ prefix = "192.168.1.0/26" }, { med = -1 }]
+
+[fib]
+table = "mian"
+protocol = 2
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "bgp.toml:1:1: ans: unknown key; did you mean \"asn\"?",
+            "bgp.toml:2:13: hold_time: expected a number, found a string",
+            "bgp.toml:3:11: listen[0]: \"10.0.0.1\" has no port; write \"10.0.0.1:179\"",
+            "bgp.toml:3:23: listen[1]: \"0.0.0.0:70000\" is not an address with a port such as \"0.0.0.0:179\" or \
+             \"[::]:179\"",
+            "bgp.toml:3:55: listen[3]: 0.0.0.0:179 is listed twice",
+            "bgp.toml:4:13: router_id: \"10.0.0\" is not an identifier such as \"10.0.0.1\"",
+            "bgp.toml:8:1: neighbors[0].remot_as: unknown key; did you mean \"remote_as\"?",
+            "bgp.toml:11:11: neighbors[1].address: 10.0.0.2 is already neighbors[0] (line 6)",
+            "bgp.toml:12:8: neighbors[1].port: 0 is out of range; use 1 to 65535",
+            "bgp.toml:13:8: neighbors[1].role: \"clinet\" is unknown; did you mean \"client\"?",
+            "bgp.toml:14:1: neighbors[1].colour: unknown key; known keys here: address, name, port, local_address, \
+             passive, enabled, password_file, remote_as, local_as, role, families, hold_time, ttl_security, \
+             next_hop, max_prefixes, import, export",
+            "bgp.toml:16:1: neighbors[2].address: is missing",
+            "bgp.toml:18:13: neighbors[2].families[0]: \"ipv4\" is unknown; use \"ipv4-unicast\" or \"ipv6-unicast\"",
+            "bgp.toml:18:37: neighbors[2].families[2]: ipv6-unicast is listed twice",
+            "bgp.toml:19:17: neighbors[2].password_file: cannot read /nonexistent/secret: No such file or directory",
+            "bgp.toml:22:11: announce.blocks[0]: 192.168.1.1/26 has bits set beyond its length; did you mean \
+             \"192.168.1.0/26\"?",
+            "bgp.toml:22:47: announce.blocks[2]: \"10.0.0.1\" has no length; write \"10.0.0.1/32\" for this one \
+             address",
+            "bgp.toml:23:22: announce.routes[0].prefix: 192.168.1.0/26 is already announce.blocks[1] (line 22)",
+            "bgp.toml:23:42: announce.routes[1].prefix: is missing",
+            "bgp.toml:23:50: announce.routes[1].med: -1 is out of range; use 0 to 4294967295",
+            "bgp.toml:26:9: fib.table: \"mian\" is unknown; did you mean \"main\"?",
+            "bgp.toml:27:12: fib.protocol: 2 is out of range; use 5 to 255",
+        ]
+    );
+}
+
+#[test]
+fn mistakes_that_only_the_whole_shows_have_a_place_too() {
+    let text = r#"
+asn = 64512
+hold_time = 2
+listen = ["10.0.0.1:179"]
+[reflector]
+cluster_id = "0.0.0.0"
+[[neighbors]]
+address = "10.0.0.1"
+[[neighbors]]
+address = "fd00::2"
+remote_as = 65001
+role = "client"
+hold_time = 1
+[[neighbors]]
+address = "10.0.0.20"
+families = []
+[[listen_ranges]]
+prefix = "10.0.0.0/8"
+import = "customers"
+[[listen_ranges]]
+prefix = "10.0.0.0/8"
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "bgp.toml:3:13: hold_time: 2 s is not allowed; use 0 (no hold timer) or at least 3",
+            "bgp.toml:6:14: reflector.cluster_id: 0.0.0.0 is not a cluster; use the router id of one of its \
+             reflectors",
+            "bgp.toml:7:1: neighbors[0]: this is our own listen address",
+            "bgp.toml:12:8: neighbors[1].role: \"client\" is for neighbours of our own AS only",
+            "bgp.toml:13:13: neighbors[1].hold_time: 1 s is not allowed; use 0 (no hold timer) or at least 3",
+            "bgp.toml:16:12: neighbors[2].families: name at least one of \"ipv4-unicast\", \"ipv6-unicast\"",
+            "bgp.toml:19:10: listen_ranges[0].import: there is no filter \"customers\"; use \"accept\" or \"reject\"",
+            "bgp.toml:21:10: listen_ranges[1].prefix: 10.0.0.0/8 is already listen_ranges[0] (line 17)",
+        ]
+    );
+}
+
+#[test]
+fn the_kernels_own_table_is_refused() {
+    let local = "table local (255) belongs to the kernel; use \"main\" or the number of another";
+    for table in ["\"local\"", "255"] {
+        let expected = format!("bgp.toml:2:9: fib.table: {local}");
+        assert_eq!(problems(&format!("[fib]\ntable = {table}\n")), [expected]);
+    }
+    assert_eq!(parse("[fib]\ntable = \"default\"\n").unwrap().fib.unwrap().table, 253);
+}
+
+#[test]
+fn an_unreadable_asn_does_not_put_neighbours_into_another_as() {
+    let text = "asn = true\n[reflector]\n[[neighbors]]\naddress = \"10.0.0.2\"\nremote_as = 5\nrole = \"client\"\n";
+    assert_eq!(problems(text), ["bgp.toml:1:7: asn: expected a number, found true or false"]);
+}
+
+#[test]
+fn addresses_that_no_neighbour_can_have_are_refused() {
+    for (address, expected) in [
+        ("0.0.0.0", "0.0.0.0 stands for any address; name a specific one"),
+        ("224.0.0.1", "224.0.0.1 is a multicast address; name the address of one host"),
+        ("255.255.255.255", "255.255.255.255 is the broadcast address; name the address of one host"),
+        ("fe80::1", "fe80::1 is a link-local address; name a global or unique local one"),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.1 is an IPv4 address in IPv6 notation; write it as IPv4"),
+        ("node-b", "\"node-b\" is not an address such as \"10.0.0.1\" or \"fd00::1\""),
+    ] {
+        let text = format!("neighbors = [{{ address = \"{address}\" }}]");
+        assert_eq!(problems(&text), [format!("bgp.toml:1:26: neighbors[0].address: {expected}")]);
+    }
+}
+
+#[test]
+fn syntax_errors_have_their_place() {
+    assert_eq!(
+        problems("asn = 64512\nhold_time = = 90\nlisten = [\"a\"\n"),
+        ["bgp.toml:2:13: extra `=`, expected nothing", "bgp.toml:3:14: unclosed array, expected `]`"]
+    );
+    assert_eq!(
+        problems("asn = 1\nasn = 2\nhold_time = true\n"),
+        ["bgp.toml:2:1: duplicate key", "bgp.toml:3:13: hold_time: expected a number, found true or false"]
+    );
+    assert_eq!(
+        problems("neighbors = 5\nfib = 3\n"),
+        ["bgp.toml:1:13: neighbors: expected an array, found a number", "bgp.toml:2:7: fib: expected a table, found a number"]
+    );
+}
+
+#[test]
+fn calicos_environment_stands_in_for_absent_keys() {
+    let with_environment = |environment| Surroundings { environment, ..surroundings(Program::BgpSpeaker) };
+    let calico = with_environment(|name| match name {
+        "ETCD_ENDPOINTS" => Some("http://a:2379, http://b:2379".to_owned()),
+        "NODENAME" => Some("worker-7".to_owned()),
+        "ETCD_PASSWORD" => Some("hunter2".to_owned()),
+        _ => None,
+    });
+    let config = FileConfig::parse("[etcd]\n", "bgp.toml", &calico).unwrap();
+    assert!(!config.effective().contains("hunter2"));
+    let etcd = config.etcd.unwrap();
+    assert_eq!(etcd.endpoints, ["http://a:2379", "http://b:2379"]);
+    assert_eq!(etcd.node, "worker-7");
+    assert_eq!(
+        FileConfig::parse("[etcd]\nmodel = \"registry\"\n", "bgp.toml", &calico).unwrap_err().lines(),
+        ["bgp.toml:1:1: etcd.endpoints: name at least one server, such as \"http://127.0.0.1:2379\""]
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = FileConfig::load(Path::new("/nonexistent/bgp.toml"), Program::BgpSpeaker).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read /nonexistent/bgp.toml: No such file or directory");
+}
+
+#[test]
+fn text_of_any_kind_ends_in_a_configuration_or_a_list() {
+    for text in ["\0", "[[[", "a.b.c.d = {}", "neighbors = [[]]", "é = \"é\"\nà = 1", "[announce]\nroutes = [1, {}]"] {
+        if let Err(error) = parse(text) {
+            assert!(!error.lines().is_empty(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The numbers of a speaker in Prometheus' text format.
+//!
+//! Every scrape fills a fresh registry from one consistent [`MetricsView`]: nothing is counted twice, nothing goes
+//! stale, and two speakers in one process do not share counters.
+
+use super::Program;
+use crate::view::{FibView, MetricsView};
+use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+/// Every state has a series, so that a graph of an empty one is a line at zero.
+const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
+
+/// The whole answer to a scrape. `per_neighbor` adds a series for each neighbour.
+///
+/// # Errors
+/// A name or label is not one that Prometheus knows, which is a bug.
+pub(crate) fn render(
+    program: Program,
+    metrics: &MetricsView,
+    fib: Option<&FibView>,
+    per_neighbor: bool,
+) -> prometheus::Result<String> {
+    let page = Page { registry: Registry::new() };
+    let version = env!("CARGO_PKG_VERSION");
+    page.gauges(
+        "bgp_build_info",
+        "Always 1; the labels say what runs.",
+        &["program", "version"],
+        [(vec![program.name(), version], 1.0)],
+    )?;
+    page.sessions(metrics, per_neighbor)?;
+    page.counters(
+        "bgp_messages_total",
+        "Messages on all sessions.",
+        &["direction", "type"],
+        pairs(&metrics.messages),
+    )?;
+    page.counters(
+        "bgp_update_errors_total",
+        "Errors in UPDATE messages (RFC 7606).",
+        &["attribute", "action"],
+        pairs(&metrics.update_errors),
+    )?;
+    page.tables(metrics)?;
+    if let Some(fib) = fib {
+        page.fib(fib)?;
+    }
+    TextEncoder::new().encode_to_string(&page.registry.gather())
+}
+
+/// One answer being filled.
+struct Page {
+    registry: Registry,
+}
+
+impl Page {
+    fn sessions(&self, metrics: &MetricsView, per_neighbor: bool) -> prometheus::Result<()> {
+        let others = metrics.sessions.keys().map(String::as_str).filter(|state| !STATES.contains(state));
+        let states = STATES.into_iter().chain(others).map(|state| {
+            let sessions = metrics.sessions.get(state).copied().unwrap_or_default();
+            (vec![state], sessions as f64)
+        });
+        self.gauges("bgp_sessions", "Sessions by state (RFC 4271 §8.2.2).", &["state"], states)?;
+        if per_neighbor {
+            let up = metrics.session_up.iter().map(|(neighbor, up)| (vec![neighbor.as_str()], f64::from(*up)));
+            self.gauges("bgp_session_up", "1 while the session is established.", &["neighbor"], up)?;
+        }
+        self.counters(
+            "bgp_session_transitions_total",
+            "Changes of session state.",
+            &["to", "reason"],
+            pairs(&metrics.transitions),
+        )?;
+        self.gauge("bgp_slow_sessions", "Sessions that read too slowly for the shared stream.", metrics.slow_sessions)
+    }
+
+    fn tables(&self, metrics: &MetricsView) -> prometheus::Result<()> {
+        let routes = metrics.routes.iter().map(|(table, family, routes)| {
+            (vec![table.as_str(), family.as_str()], *routes as f64)
+        });
+        self.gauges("bgp_rib_routes", "Routes by table and family.", &["table", "family"], routes)?;
+        self.gauge("bgp_rib_attributes", "Distinct attribute sets.", metrics.attributes)?;
+        let memory = metrics.memory_bytes.iter().map(|(part, bytes)| (vec![part.as_str()], *bytes as f64));
+        self.gauges("bgp_rib_memory_bytes", "Memory of the tables by part.", &["part"], memory)?;
+        self.gauge("bgp_update_groups", "Groups of sessions that share their UPDATEs.", metrics.update_groups)?;
+        self.gauge("bgp_ready", "1 once the first convergence is done.", u64::from(metrics.ready))
+    }
+
+    fn fib(&self, fib: &FibView) -> prometheus::Result<()> {
+        let states = [
+            ("desired", fib.desired),
+            ("installed", fib.installed),
+            ("pending", fib.pending),
+            ("conflict", fib.conflicts),
+        ];
+        let states = states.into_iter().map(|(state, routes)| (vec![state], routes as f64));
+        self.gauges("fib_routes", "Routes for the kernel by state.", &["state"], states)?;
+        let divergent = fib.desired.abs_diff(fib.installed);
+        self.gauge("fib_divergent_routes", "Routes that the kernel does not hold as wanted.", divergent as u64)
+    }
+
+    fn gauge(&self, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+        let gauge = IntGauge::new(name, help)?;
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        self.registry.register(Box::new(gauge))
+    }
+
+    fn gauges<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        values: impl IntoIterator<Item = (Vec<&'a str>, f64)>,
+    ) -> prometheus::Result<()> {
+        let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
+        for (labels, value) in values {
+            let gauge: Gauge = gauges.get_metric_with_label_values(&labels)?;
+            gauge.set(value);
+        }
+        self.registry.register(Box::new(gauges))
+    }
+
+    fn counters<'a>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        values: impl IntoIterator<Item = (Vec<&'a str>, u64)>,
+    ) -> prometheus::Result<()> {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+        for (labels, value) in values {
+            counters.get_metric_with_label_values(&labels)?.inc_by(value);
+        }
+        self.registry.register(Box::new(counters))
+    }
+}
+
+fn pairs(counts: &[(String, String, u64)]) -> impl Iterator<Item = (Vec<&str>, u64)> {
+    counts.iter().map(|(first, second, count)| (vec![first.as_str(), second.as_str()], *count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> MetricsView {
+        let count = |a: &str, b: &str, n| (a.to_owned(), b.to_owned(), n);
+        MetricsView {
+            sessions: [("Established".to_owned(), 3)].into(),
+            session_up: [("10.0.0.2".to_owned(), true), ("fd00::2".to_owned(), false)].into(),
+            transitions: vec![count("Idle", "hold-timer", 2)],
+            messages: vec![count("in", "update", 7)],
+            update_errors: vec![count("origin", "treat-as-withdraw", 1)],
+            routes: vec![count("loc-rib", "ipv4-unicast", 12)],
+            attributes: 5,
+            memory_bytes: vec![("prefixes".to_owned(), 4096)],
+            update_groups: 2,
+            slow_sessions: 1,
+            ready: true,
+        }
+    }
+
+    #[test]
+    fn every_number_has_its_documented_name() {
+        let fib = FibView { desired: 10, installed: 8, pending: 2, ..FibView::default() };
+        let text = render(Program::RouteReflector, &metrics(), Some(&fib), false).unwrap();
+        for line in [
+            concat!("bgp_build_info{program=\"route-reflector\",version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "bgp_sessions{state=\"Established\"} 3",
+            "bgp_sessions{state=\"Idle\"} 0",
+            "bgp_session_transitions_total{reason=\"hold-timer\",to=\"Idle\"} 2",
+            "bgp_messages_total{direction=\"in\",type=\"update\"} 7",
+            "bgp_update_errors_total{action=\"treat-as-withdraw\",attribute=\"origin\"} 1",
+            "bgp_rib_routes{family=\"ipv4-unicast\",table=\"loc-rib\"} 12",
+            "bgp_rib_attributes 5",
+            "bgp_rib_memory_bytes{part=\"prefixes\"} 4096",
+            "bgp_update_groups 2",
+            "bgp_slow_sessions 1",
+            "bgp_ready 1",
+            "fib_routes{state=\"installed\"} 8",
+            "fib_divergent_routes 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
+        }
+        assert!(!text.contains("10.0.0.2"), "no series per neighbour unless asked for");
+    }
+
+    #[test]
+    fn neighbours_have_series_only_if_asked_for() {
+        let text = render(Program::BgpSpeaker, &metrics(), None, true).unwrap();
+        assert!(text.contains("bgp_session_up{neighbor=\"10.0.0.2\"} 1\n"));
+        assert!(text.contains("bgp_session_up{neighbor=\"fd00::2\"} 0\n"));
+        assert!(!text.contains("fib_"));
+    }
+
+    #[test]
+    fn repeated_labels_add_up_instead_of_failing() {
+        let mut metrics = metrics();
+        metrics.messages.push(metrics.messages[0].clone());
+        let text = render(Program::BgpSpeaker, &metrics, None, false).unwrap();
+        assert!(text.contains("bgp_messages_total{direction=\"in\",type=\"update\"} 14\n"));
+    }
+}

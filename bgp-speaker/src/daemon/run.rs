@@ -1,0 +1,246 @@
+//! `run`: the daemon itself, from the first log line to the exit code.
+
+use super::Program;
+use super::admin::{Admin, AdminServer};
+use super::advice;
+use super::cli::Failure;
+use super::desired::{Desired, DesiredError};
+use super::file::{FibSection, FileConfig, FileError};
+use crate::speaker::{Speaker, SpeakerHandle, StartError, Stop};
+use fib_sync::FibConfig;
+use sd_notify::NotifyState;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Closing every session takes a moment; a daemon that hangs must still end before its supervisor kills it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why the daemon ends.
+enum End {
+    /// SIGTERM or SIGINT: we come back, the routes stay.
+    Restart,
+    /// Asked to leave; somebody waits until we have.
+    Drain(oneshot::Sender<()>),
+    /// The speaker ended although nobody asked.
+    Died,
+}
+
+/// Runs until a signal or a drain. Every failure is in the log.
+pub(super) async fn run(program: Program, path: Option<PathBuf>, format: LogFormat) -> Result<(), Failure> {
+    log_to_stderr(format);
+    let ended = start_and_serve(program, path).await;
+    ended.map_err(|failure| {
+        let (code, message) = match failure {
+            Failure::Failed(message) => (1, message),
+            Failure::Invalid(message) => (2, message),
+            Failure::Logged { .. } => return failure,
+        };
+        message.lines().for_each(|line| tracing::error!("{line}"));
+        Failure::Logged { code }
+    })
+}
+
+async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), Failure> {
+    let config = load(program, path.as_ref()).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let mut signals = Signals::install()?;
+    // First the admin socket: a second daemon with the same file ends here and disturbs nobody.
+    let server =
+        AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let speaker = start_speaker(program, &config).await?;
+
+    let (drain, mut drains) = mpsc::channel(1);
+    let (stop_server, stop) = watch::channel(false);
+    let admin = Arc::new(Admin {
+        program,
+        handle: speaker.handle(),
+        per_neighbor_metrics: config.admin.per_neighbor_metrics,
+        desired: Mutex::new(Desired::new(program, path, speaker.handle(), config)),
+        drain,
+    });
+    let serving = tokio::spawn(server.serve(admin.clone(), stop));
+    notify(&[NotifyState::Ready]);
+
+    let end = serve(&admin, &mut signals, &mut drains).await;
+    notify(&[NotifyState::Stopping]);
+    let result = finish(speaker, end).await;
+    // Whoever asked for the drain still gets its answer.
+    let _ = stop_server.send(true);
+    let _ = serving.await;
+    result
+}
+
+fn load(program: Program, path: Option<&PathBuf>) -> Result<FileConfig, FileError> {
+    let config = match path {
+        Some(path) => FileConfig::load(path, program)?,
+        None => FileConfig::without_file(program)?,
+    };
+    for note in &config.notes {
+        tracing::info!("{note}");
+    }
+    let speaker = &config.speaker;
+    if path.is_none() {
+        let whom = match program {
+            Program::BgpSpeaker => "no neighbours, and learned routes stay out of the kernel",
+            Program::RouteReflector => "reflecting, but nobody may connect yet",
+        };
+        tracing::warn!(
+            "no configuration file: AS {}, {whom}; write [[neighbors]] or [[listen_ranges]] into a file and \
+             start with --config FILE",
+            speaker.asn
+        );
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        asn = speaker.asn.0,
+        router_id = %speaker.router_id,
+        cluster_id = speaker.cluster_id.map(tracing::field::display),
+        neighbors = speaker.neighbors.len(),
+        listen_ranges = speaker.listen_ranges.len(),
+        announcements = speaker.announcements.len(),
+        "{} starts",
+        program.name()
+    );
+    Ok(config)
+}
+
+async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker, Failure> {
+    if config.etcd.is_some() {
+        return Err(Failure::Failed(
+            "[etcd] is not available in this version: list the neighbours in the file, and remove the section".to_owned(),
+        ));
+    }
+    // A reflector forwards nothing itself, so its clients' traffic flows on while it restarts. A node knows from
+    // the routes that it finds in the kernel.
+    let restarting = program == Program::RouteReflector;
+    let mut builder = Speaker::builder().config(config.speaker.clone()).restarting(restarting);
+    if let Some(FibSection { table, protocol, metric }) = config.fib {
+        builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
+    }
+    builder.start().await.map_err(|error| Failure::Failed(start_failure(error)))
+}
+
+/// What keeps the speaker from starting, with what to do.
+fn start_failure(error: StartError) -> String {
+    match error {
+        StartError::Listen { address, error } => advice::listen(address, "listen", &error),
+        other => other.to_string(),
+    }
+}
+
+/// Waits for the end, and reloads meanwhile.
+async fn serve(
+    admin: &Admin,
+    signals: &mut Signals,
+    drains: &mut mpsc::Receiver<oneshot::Sender<()>>,
+) -> End {
+    let handle: SpeakerHandle = admin.handle.clone();
+    let stopped = handle.stopped();
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => reload(admin).await,
+            _ = signals.terminate.recv() => return End::Restart,
+            _ = signals.interrupt.recv() => return End::Restart,
+            Some(done) = drains.recv() => return End::Drain(done),
+            () = stopped.as_mut() => return End::Died,
+        }
+    }
+}
+
+async fn reload(admin: &Admin) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+    match admin.desired.lock().await.reload().await {
+        Ok(reloaded) => reloaded.log(),
+        Err(error) => {
+            let lines = match &error {
+                DesiredError::File(error) => error.lines(),
+                other => vec![other.to_string()],
+            };
+            lines.iter().for_each(|line| tracing::error!("{line}"));
+            tracing::error!("not reloaded: everything stays as it was");
+        }
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+/// Ends the speaker as the reason demands.
+async fn finish(speaker: Speaker, end: End) -> Result<(), Failure> {
+    let (stop, done) = match end {
+        End::Died => return Err(Failure::Failed("the speaker ended by itself, which is a bug".to_owned())),
+        End::Restart => {
+            tracing::info!("ending for a restart: routes stay, neighbours keep ours meanwhile");
+            (Stop::Restart, None)
+        }
+        End::Drain(done) => {
+            tracing::info!("leaving: withdrawing every route, closing all sessions");
+            (Stop::Leave, Some(done))
+        }
+    };
+    let stopped = tokio::time::timeout(STOP_TIMEOUT, speaker.stop(stop)).await;
+    if stopped.is_err() {
+        return Err(Failure::Failed(format!("the speaker did not end within {} s", STOP_TIMEOUT.as_secs())));
+    }
+    tracing::info!("ended");
+    if let Some(done) = done {
+        // Whoever asked may be gone.
+        let _ = done.send(());
+    }
+    Ok(())
+}
+
+/// The signals that mean something.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self, Failure> {
+        let install = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::Failed(format!("cannot handle signals: {}", advice::io_text(&error)))
+            })
+        };
+        Ok(Self {
+            hangup: install(SignalKind::hangup())?,
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Tells systemd, if it is there.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "cannot notify the service manager");
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,109 @@
+//! A connection as the engine sees it: an id, terms for the codec, and bytes waiting to be written.
+
+use super::collision::Direction;
+use super::rib::Source;
+use bgp_proto::SessionParams;
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Names a connection, or an attempt at one, for good: ids are not reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// Group bytes are taken into the write queue only up to this, so that a KEEPALIVE never waits behind more.
+pub const WRITE_QUEUE_BYTES: usize = 256 * 1024;
+const IO_SLICES_MAX: usize = 64;
+
+/// One per connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// Of which peer.
+    pub source: Source,
+    /// Opened by whom.
+    pub direction: Direction,
+    /// What the codec is told; changes once, when the OPENs are exchanged.
+    pub params: Arc<SessionParams>,
+    /// No more input; what is queued is still written.
+    pub is_closing: bool,
+    /// In the engine's list of those with something to write.
+    pub is_woken: bool,
+    /// Whole messages that go before any UPDATE of a group.
+    pub control: VecDeque<Bytes>,
+    queue: VecDeque<Bytes>,
+    queued_bytes: usize,
+}
+
+impl Conn {
+    /// Without anything to write.
+    pub fn new(source: Source, direction: Direction) -> Self {
+        Self {
+            source,
+            direction,
+            params: Arc::default(),
+            is_closing: false,
+            is_woken: false,
+            control: VecDeque::new(),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+        }
+    }
+
+    /// Moves control messages into the write queue; is there room for more?
+    pub fn wants_more(&mut self) -> bool {
+        for message in self.control.drain(..) {
+            self.queued_bytes += message.len();
+            self.queue.push_back(message);
+        }
+        self.queued_bytes < WRITE_QUEUE_BYTES
+    }
+
+    /// The queue's front as slices for a vectored write; `false` if it is empty.
+    pub fn io_slices<'a>(&'a self, out: &mut Vec<IoSlice<'a>>) -> bool {
+        out.extend(self.queue.iter().take(IO_SLICES_MAX).map(|bytes| IoSlice::new(bytes)));
+        !self.queue.is_empty()
+    }
+
+    /// So many bytes were written.
+    pub fn written(&mut self, mut count: usize) {
+        self.queued_bytes -= count;
+        while let Some(front) = self.queue.front_mut() {
+            if count < front.len() {
+                front.advance(count);
+                return;
+            }
+            count -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+impl Extend<Bytes> for Conn {
+    fn extend<T: IntoIterator<Item = Bytes>>(&mut self, chunks: T) {
+        for bytes in chunks {
+            self.queued_bytes += bytes.len();
+            self.queue.push_back(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_writes_continue_where_they_stopped() {
+        let mut conn = Conn::new(Source(1), Direction::Outgoing);
+        conn.control.push_back(Bytes::from_static(b"keepalive"));
+        assert!(conn.wants_more());
+        conn.extend([Bytes::from_static(b"update")]);
+        conn.written(11);
+        let mut slices = Vec::new();
+        assert!(conn.io_slices(&mut slices));
+        assert_eq!(&*slices[0], b"date");
+        drop(slices);
+        conn.written(4);
+        assert!(!conn.io_slices(&mut Vec::new()));
+    }
+}

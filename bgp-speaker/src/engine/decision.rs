@@ -1,0 +1,250 @@
+//! Route selection: RFC 4271 §9.1.2.2 as an elimination over all candidates of a prefix.
+//!
+//! MED compares only paths of the same neighbouring AS, so a pairwise order is not transitive and a sort
+//! would let the winner depend on arrival order. Each step here removes the losers among all that are left;
+//! any order of candidates gives the same winner, and the step that left one alone says why.
+//!
+//! Differences from the letter of the RFC, all customary: an absent LOCAL_PREF counts as 100; what we
+//! originate wins before anything is compared; the ORIGINATOR_ID stands in for the BGP Identifier, and the
+//! CLUSTER_LIST length is compared before the peer address (RFC 4456 §9). The interior cost to the next
+//! hop (step e) is equal for all: on the networks this is made for every next hop is one link away.
+
+use super::rib::AttrRecord;
+use bgp_proto::BgpId;
+use std::net::IpAddr;
+
+/// One path, with what the steps read.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// Of its attributes.
+    pub record: &'a AttrRecord,
+    /// Where it came from.
+    pub origin: CandidateOrigin,
+    /// ADD-PATH identifier: the very last resort.
+    pub path_id: u32,
+}
+
+/// Who gave us the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandidateOrigin {
+    /// We originate it.
+    Local,
+    /// A neighbour.
+    Peer {
+        /// Of another AS?
+        is_external: bool,
+        /// Its BGP Identifier.
+        router_id: BgpId,
+        /// Its address.
+        address: IpAddr,
+    },
+}
+
+/// The step that left one candidate alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DecisionStep {
+    /// There was no other.
+    OnlyPath,
+    /// We originate it.
+    Local,
+    /// §9.1.1: higher LOCAL_PREF.
+    LocalPref,
+    /// §9.1.2.2 a: shorter AS_PATH.
+    AsPathLength,
+    /// §9.1.2.2 b: lower ORIGIN.
+    Origin,
+    /// §9.1.2.2 c: lower MED among paths of one neighbouring AS.
+    Med,
+    /// §9.1.2.2 d: eBGP before iBGP.
+    External,
+    /// §9.1.2.2 f: lower BGP Identifier, or ORIGINATOR_ID.
+    RouterId,
+    /// RFC 4456 §9: shorter CLUSTER_LIST.
+    ClusterListLength,
+    /// §9.1.2.2 g: lower peer address.
+    PeerAddress,
+    /// RFC 7911: lower path identifier.
+    PathId,
+}
+
+/// The winner among at least one candidate, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// Its index.
+    pub index: usize,
+    /// The last step that removed another.
+    pub decided_by: DecisionStep,
+}
+
+/// Selects the best candidate; `None` if there is none.
+pub fn select_best(candidates: &[Candidate<'_>]) -> Option<Selected> {
+    let mut left: Vec<usize> = (0..candidates.len()).collect();
+    let mut decided_by = DecisionStep::OnlyPath;
+    for step in STEPS {
+        if left.len() <= 1 {
+            break;
+        }
+        let before = left.len();
+        match step {
+            DecisionStep::Med => remove_by_med(candidates, &mut left),
+            _ => {
+                let best = left.iter().map(|&i| rank(*step, &candidates[i])).min();
+                left.retain(|&i| Some(rank(*step, &candidates[i])) == best);
+            }
+        }
+        if left.len() < before {
+            decided_by = *step;
+        }
+    }
+    left.first().map(|&index| Selected { index, decided_by })
+}
+
+const STEPS: &[DecisionStep] = &[
+    DecisionStep::Local,
+    DecisionStep::LocalPref,
+    DecisionStep::AsPathLength,
+    DecisionStep::Origin,
+    DecisionStep::Med,
+    DecisionStep::External,
+    DecisionStep::RouterId,
+    DecisionStep::ClusterListLength,
+    DecisionStep::PeerAddress,
+    DecisionStep::PathId,
+];
+
+/// Lower is better.
+fn rank(step: DecisionStep, candidate: &Candidate<'_>) -> u128 {
+    let record = candidate.record;
+    match (step, candidate.origin) {
+        (DecisionStep::Local, origin) => u128::from(origin != CandidateOrigin::Local),
+        (DecisionStep::LocalPref, _) => u128::from(u32::MAX - record.local_pref),
+        (DecisionStep::AsPathLength, _) => u128::from(record.as_path_len),
+        (DecisionStep::Origin, _) => u128::from(record.origin),
+        (DecisionStep::ClusterListLength, _) => u128::from(record.cluster_list_len),
+        (DecisionStep::PathId, _) => u128::from(candidate.path_id),
+        (DecisionStep::External, CandidateOrigin::Peer { is_external, .. }) => u128::from(!is_external),
+        (DecisionStep::RouterId, CandidateOrigin::Peer { router_id, .. }) => {
+            u128::from(record.originator.unwrap_or(router_id).0)
+        }
+        (DecisionStep::PeerAddress, CandidateOrigin::Peer { address, .. }) => match address {
+            IpAddr::V4(v4) => u128::from(u32::from(v4)),
+            IpAddr::V6(v6) => u128::from(v6),
+        },
+        (DecisionStep::OnlyPath | DecisionStep::Med, _) | (_, CandidateOrigin::Local) => 0,
+    }
+}
+
+/// Removes each path for which there is one of the same neighbouring AS with a lower MED.
+fn remove_by_med(candidates: &[Candidate<'_>], left: &mut Vec<usize>) {
+    let all = left.clone();
+    let key = |i: usize| (candidates[i].record.neighbor_as, candidates[i].record.med);
+    left.retain(|&i| {
+        let (neighbor_as, med) = key(i);
+        !all.iter().any(|&other| key(other).0 == neighbor_as && key(other).1 < med)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rib::AttrRecord;
+    use bgp_proto::Asn;
+
+    fn record() -> AttrRecord {
+        AttrRecord {
+            local_pref: 100,
+            as_path_len: 2,
+            origin: 0,
+            med: 0,
+            neighbor_as: Some(Asn(65001)),
+            originator: None,
+            cluster_list_len: 0,
+            has_own_as: false,
+            has_own_cluster: false,
+            is_internal: false,
+            no_export: false,
+            no_advertise: false,
+        }
+    }
+
+    fn peer(last_octet: u8, is_external: bool) -> CandidateOrigin {
+        CandidateOrigin::Peer {
+            is_external,
+            router_id: BgpId(u32::from(last_octet)),
+            address: IpAddr::from([10, 0, 0, last_octet]),
+        }
+    }
+
+    /// The better of two records, both ways round, must be the first and by this step.
+    fn assert_wins(
+        step: DecisionStep,
+        better: (AttrRecord, CandidateOrigin, u32),
+        worse: (AttrRecord, CandidateOrigin, u32),
+    ) {
+        let candidate = |of: &'static (AttrRecord, CandidateOrigin, u32)| Candidate {
+            record: &of.0,
+            origin: of.1,
+            path_id: of.2,
+        };
+        let (better, worse) = (&*Box::leak(Box::new(better)), &*Box::leak(Box::new(worse)));
+        let forward = [candidate(better), candidate(worse)];
+        assert_eq!(select_best(&forward), Some(Selected { index: 0, decided_by: step }));
+        let backward = [candidate(worse), candidate(better)];
+        assert_eq!(select_best(&backward), Some(Selected { index: 1, decided_by: step }));
+    }
+
+    #[test]
+    fn each_step_decides_when_all_before_it_are_equal() {
+        let base = (record(), peer(2, false), 0);
+        let with = |change: fn(&mut AttrRecord)| {
+            let mut changed = record();
+            change(&mut changed);
+            (changed, peer(2, false), 0)
+        };
+        assert_wins(DecisionStep::Local, (record(), CandidateOrigin::Local, 0), with(|r| r.local_pref = 900));
+        assert_wins(DecisionStep::LocalPref, with(|r| r.local_pref = 101), with(|r| r.as_path_len = 1));
+        assert_wins(DecisionStep::AsPathLength, with(|r| r.as_path_len = 1), base.clone());
+        assert_wins(DecisionStep::Origin, base.clone(), with(|r| r.origin = 1));
+        assert_wins(DecisionStep::Med, base.clone(), with(|r| r.med = 1));
+        assert_wins(DecisionStep::External, (record(), peer(9, true), 0), base.clone());
+        assert_wins(DecisionStep::RouterId, base.clone(), (record(), peer(3, false), 0));
+        assert_wins(DecisionStep::RouterId, with(|r| r.originator = Some(BgpId(1))), base.clone());
+        assert_wins(
+            DecisionStep::ClusterListLength,
+            with(|r| (r.originator, r.cluster_list_len) = (Some(BgpId(1)), 1)),
+            with(|r| (r.originator, r.cluster_list_len) = (Some(BgpId(1)), 2)),
+        );
+        let originated = |peer| {
+            let mut record = record();
+            record.originator = Some(BgpId(1));
+            (record, peer, 0)
+        };
+        assert_wins(DecisionStep::PeerAddress, originated(peer(2, false)), originated(peer(3, false)));
+        assert_wins(DecisionStep::PathId, (record(), peer(2, false), 1), (record(), peer(2, false), 2));
+    }
+
+    #[test]
+    fn med_of_different_neighbour_ases_is_not_compared() {
+        let mut other = record();
+        (other.neighbor_as, other.med) = (Some(Asn(65002)), 50);
+        assert_wins(DecisionStep::RouterId, (other, peer(1, false), 0), (record(), peer(2, false), 0));
+    }
+
+    #[test]
+    fn the_winner_does_not_depend_on_the_order_where_med_is_not_transitive() {
+        // a beats b by router id, b beats c by router id, c beats a by MED.
+        let (mut a, b, mut c) = (record(), record(), record());
+        (a.neighbor_as, a.med) = (Some(Asn(65002)), 10);
+        (c.neighbor_as, c.med) = (Some(Asn(65002)), 5);
+        let all = [
+            Candidate { record: &a, origin: peer(1, false), path_id: 0 },
+            Candidate { record: &b, origin: peer(2, false), path_id: 0 },
+            Candidate { record: &c, origin: peer(3, false), path_id: 0 },
+        ];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let candidates: Vec<_> = order.iter().map(|&i| all[i].clone()).collect();
+            let best = select_best(&candidates).unwrap();
+            assert_eq!(order[best.index], 1, "{order:?}");
+        }
+    }
+}

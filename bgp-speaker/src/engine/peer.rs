@@ -1,0 +1,230 @@
+//! A neighbour: up to two connections, back-off, and what graceful restart keeps of it. One per address.
+
+use super::collision::Direction;
+use super::conn::ConnId;
+use super::negotiate::Negotiated;
+use super::readvertise::Relation;
+use super::rib::{AttrId, Source};
+use super::session::{Session, StateKind};
+use super::time::MonoTime;
+use crate::config::{Family, Neighbor, Role, SessionOptions};
+use bgp_proto::{BgpId, NextHop};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A session that lasted this long was worth its while: the next retry comes soon again.
+const BACKOFF_FORGET: Duration = Duration::from_secs(30);
+
+/// What the tables need to know of a source of paths. Indexed by [`Source`].
+#[derive(Clone, Copy, Debug)]
+pub struct SourceInfo {
+    /// To us.
+    pub relation: Relation,
+    /// BGP Identifier of its last session.
+    pub router_id: BgpId,
+    /// Its address.
+    pub address: IpAddr,
+    /// Paths held, by family.
+    pub path_count: [u32; Family::ALL.len()],
+    /// Of those, best, by family.
+    pub best_count: [u32; Family::ALL.len()],
+}
+
+impl SourceInfo {
+    /// A peer of which nothing is known yet; also what stands in the place of [`Source::LOCAL`].
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            relation: Relation::NonClient,
+            router_id: BgpId(0),
+            address,
+            path_count: [0; Family::ALL.len()],
+            best_count: [0; Family::ALL.len()],
+        }
+    }
+}
+
+/// One connection's machine and its socket, if it has one.
+#[derive(Debug)]
+pub struct Connection {
+    /// The machine.
+    pub session: Session,
+    /// The socket, or the attempt at one.
+    pub conn: Option<ConnId>,
+}
+
+/// What a session that is up adds to a peer.
+#[derive(Debug)]
+pub struct Established {
+    /// On which connection.
+    pub direction: Direction,
+    /// Since.
+    pub since: MonoTime,
+    /// The terms.
+    pub terms: Box<Negotiated>,
+    /// Index of its update group, by family.
+    pub groups: [Option<usize>; Family::ALL.len()],
+    /// End-of-RIB received, by family.
+    pub end_of_rib: [bool; Family::ALL.len()],
+    /// Attribute bytes of the last UPDATE and what they were interned as.
+    pub last_attributes: Option<LastAttributes>,
+}
+
+/// See [`Established::last_attributes`].
+#[derive(Debug)]
+pub struct LastAttributes {
+    /// As received.
+    pub bytes: Vec<u8>,
+    /// With which next hop.
+    pub next_hop: Option<NextHop>,
+    /// The set; a reference is held.
+    pub attr: AttrId,
+}
+
+/// Routes kept for a neighbour that restarts (RFC 4724 §4.2).
+#[derive(Debug)]
+pub struct Retention {
+    /// Until then it must be back, or, once it is back, have sent its End-of-RIB.
+    pub until: MonoTime,
+    /// Families with stale paths.
+    pub stale: [bool; Family::ALL.len()],
+}
+
+/// A neighbour.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its slot.
+    pub source: Source,
+    /// Its configuration; that of a dynamic neighbour is made from its range.
+    pub neighbor: Neighbor,
+    /// The range that admitted it.
+    pub range: Option<IpNet>,
+    /// By [`Direction::index`].
+    pub connections: [Connection; 2],
+    /// The session, if it is up.
+    pub established: Option<Established>,
+    /// Stale routes.
+    pub retention: Option<Retention>,
+    /// When to connect again.
+    pub retry_at: Option<MonoTime>,
+    /// In the present state since.
+    pub state_since: MonoTime,
+    /// Why the last session ended.
+    pub last_error: Option<String>,
+    /// Sessions that reached Established.
+    pub established_count: u64,
+    /// Messages received by type name.
+    pub messages_received: BTreeMap<&'static str, u64>,
+    /// Messages sent by type name; UPDATEs of a group are not counted per member.
+    pub messages_sent: BTreeMap<&'static str, u64>,
+    backoff: Backoff,
+}
+
+impl Peer {
+    /// In Idle.
+    pub fn new(source: Source, neighbor: Neighbor, range: Option<IpNet>, seed: u64, now: MonoTime) -> Self {
+        let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let connection = |salt: u32| Connection { session: Session::new((seed as u32) ^ salt | 1), conn: None };
+        Self {
+            source,
+            neighbor,
+            range,
+            connections: [connection(0), connection(0x5555_0000)],
+            established: None,
+            retention: None,
+            retry_at: None,
+            state_since: now,
+            last_error: None,
+            established_count: 0,
+            messages_received: BTreeMap::new(),
+            messages_sent: BTreeMap::new(),
+            backoff: Backoff { next: BACKOFF_MIN, random: seed | 1 },
+        }
+    }
+
+    /// Its options.
+    pub fn options(&self) -> &SessionOptions {
+        &self.neighbor.options
+    }
+
+    /// Do we open connections to it?
+    pub fn connects(&self) -> bool {
+        self.neighbor.enabled && !self.neighbor.passive && self.range.is_none()
+    }
+
+    /// The machine of a direction.
+    pub fn session(&self, direction: Direction) -> &Session {
+        &self.connections[direction.index()].session
+    }
+
+    /// The state to show: the farthest of its connections.
+    pub fn state(&self) -> StateKind {
+        let [outgoing, incoming] = &self.connections;
+        outgoing.session.kind().max(incoming.session.kind())
+    }
+
+    /// No connection, no attempt, no routes kept.
+    pub fn is_gone(&self) -> bool {
+        self.retention.is_none() && self.connections.iter().all(|c| c.conn.is_none())
+    }
+
+    /// What it is to us, given our AS on its session.
+    pub fn relation(&self, is_external: bool) -> Relation {
+        match (is_external, self.options().role) {
+            (true, _) => Relation::External,
+            (false, Role::Client) => Relation::Client,
+            (false, Role::Peer) => Relation::NonClient,
+        }
+    }
+
+    /// Plans the next attempt; longer each time, until a session lasted.
+    pub fn schedule_retry(&mut self, now: MonoTime) {
+        if let Some(established) = &self.established
+            && now.since(established.since) >= BACKOFF_FORGET
+        {
+            self.backoff.next = BACKOFF_MIN;
+        }
+        let at = now + self.backoff.next_delay();
+        self.retry_at = Some(at);
+    }
+
+    /// The session ended in a way that an immediate retry would only repeat.
+    pub fn back_off_fully(&mut self) {
+        self.backoff.next = BACKOFF_MAX;
+    }
+}
+
+/// Doubling delay with jitter, from half a second to half a minute.
+#[derive(Debug)]
+struct Backoff {
+    next: Duration,
+    random: u64,
+}
+
+impl Backoff {
+    /// Between 75% and 125% of the present step.
+    fn next_delay(&mut self) -> Duration {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let delay = self.next.mul_f64(0.75 + (self.random % 1000) as f64 / 2000.0);
+        self.next = (self.next * 2).min(BACKOFF_MAX);
+        delay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_come_less_and_less_often_but_at_least_every_half_minute_or_so() {
+        let mut backoff = Backoff { next: BACKOFF_MIN, random: 7 };
+        let delays: Vec<_> = (0..10).map(|_| backoff.next_delay()).collect();
+        assert!(delays[0] < Duration::from_secs(1), "{delays:?}");
+        assert!(delays[9] >= Duration::from_secs(22) && delays[9] <= Duration::from_secs(38), "{delays:?}");
+    }
+}

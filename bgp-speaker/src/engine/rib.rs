@@ -1,0 +1,390 @@
+//! The routing information bases of one family.
+//!
+//! One table holds all Adj-RIBs-In and the Loc-RIB: per prefix a chain of paths, one per (source, path
+//! identifier), whose head is the best path as of the last decision. A path is (source, path identifier,
+//! attribute id) and a link: 16 bytes. What changes is noted in a dirty list, with the best path that was in
+//! force before; [`Rib::decide`] works it off once per batch.
+
+mod attrs;
+mod bitmap;
+mod prefixes;
+
+pub use attrs::{AttrId, AttrRecord, AttrSet, AttrTable, DEFAULT_LOCAL_PREF, LoopIdentity, is_kept_apart};
+pub use bitmap::Bitmap;
+pub use prefixes::{PrefixId, PrefixTable};
+
+/// Where a path came from: a peer's slot, or ourselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(pub u32);
+
+impl Source {
+    /// What we originate.
+    pub const LOCAL: Source = Source(0);
+}
+
+/// One path of one prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// Who told us.
+    pub source: Source,
+    /// With which attributes.
+    pub attr: AttrId,
+    /// Under which path identifier (RFC 7911); 0 without ADD-PATH.
+    pub path_id: u32,
+}
+
+/// A best path that has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Of which prefix.
+    pub id: PrefixId,
+    /// Best before.
+    pub old: Option<Path>,
+    /// Best now.
+    pub new: Option<Path>,
+}
+
+/// What an announcement did to the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// The source had no such path.
+    New,
+    /// It replaced the source's path.
+    Replaced,
+    /// It said what we knew.
+    Same,
+}
+
+const NONE: u32 = u32::MAX;
+/// Marks a node's path as stale (RFC 4724 §4.2), in the top bit of its link.
+const STALE: u32 = 1 << 31;
+const LINK: u32 = STALE - 1;
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    path: Path,
+    /// Index of the next node, all ones in the lower 31 bits for none; and the stale mark.
+    link: u32,
+}
+
+#[derive(Debug)]
+struct Dirty {
+    id: PrefixId,
+    old: Option<Path>,
+}
+
+/// Paths and best paths of one family. One per family and speaker.
+#[derive(Debug)]
+pub struct Rib {
+    /// Prefixes by dense id.
+    pub prefixes: PrefixTable,
+    heads: Vec<u32>,
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+    dirty: Vec<Dirty>,
+    /// Dirty prefixes that were not ready to be decided.
+    deferred: Vec<Dirty>,
+    dirty_bits: Bitmap,
+    /// Prefixes that lost their last path and whose id may be given back.
+    emptied: Vec<PrefixId>,
+    best_count: usize,
+    path_count: usize,
+}
+
+impl Rib {
+    /// An empty RIB for addresses of this many octets.
+    pub fn new(address_octets: usize) -> Self {
+        Self {
+            prefixes: PrefixTable::new(address_octets),
+            heads: Vec::new(),
+            nodes: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            deferred: Vec::new(),
+            dirty_bits: Bitmap::default(),
+            emptied: Vec::new(),
+            best_count: 0,
+            path_count: 0,
+        }
+    }
+
+    /// Paths of all sources.
+    pub fn path_count(&self) -> usize {
+        self.path_count
+    }
+
+    /// Prefixes with a best path, as of the last decision.
+    pub fn best_count(&self) -> usize {
+        self.best_count
+    }
+
+    /// Heap bytes of paths and bookkeeping, without the prefix table.
+    pub fn memory_bytes(&self) -> usize {
+        (self.heads.capacity() + self.free.capacity() + self.emptied.capacity()) * 4
+            + self.nodes.capacity() * size_of::<Node>()
+            + (self.dirty.capacity() + self.deferred.capacity()) * size_of::<Dirty>()
+            + self.dirty_bits.memory_bytes()
+    }
+
+    /// Anything for [`Rib::decide`] to do?
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Adds or replaces a source's path. `key` is the prefix in canonical wire form.
+    pub fn announce(&mut self, attrs: &mut AttrTable, key: &[u8], path: Path) -> Announced {
+        let id = self.prefixes.insert(key);
+        if id.index() >= self.heads.len() {
+            self.heads.resize(id.index() + 1, NONE);
+        }
+        if let Some((_, index)) = self.find_node(id, path.source, path.path_id) {
+            let node = &mut self.nodes[index as usize];
+            node.link &= !STALE;
+            let old = node.path.attr;
+            if old == path.attr {
+                return Announced::Same;
+            }
+            self.mark_dirty(attrs, id);
+            attrs.retain(path.attr);
+            attrs.release(old);
+            self.nodes[index as usize].path = path;
+            return Announced::Replaced;
+        }
+        self.mark_dirty(attrs, id);
+        attrs.retain(path.attr);
+        self.link_after_head(id, path);
+        self.path_count += 1;
+        Announced::New
+    }
+
+    /// Removes a source's path; was there one?
+    pub fn withdraw(&mut self, attrs: &mut AttrTable, key: &[u8], source: Source, path_id: u32) -> bool {
+        let Some(id) = self.prefixes.find(key) else { return false };
+        let Some((before, index)) = self.find_node(id, source, path_id) else { return false };
+        self.unlink(attrs, id, before, index);
+        true
+    }
+
+    /// Marks every path of a source as stale; how many.
+    pub fn mark_stale(&mut self, source: Source) -> usize {
+        let mut count = 0;
+        for id in 0..self.heads.len() {
+            let mut index = self.heads[id];
+            while index != NONE {
+                let node = &mut self.nodes[index as usize];
+                if node.path.source == source {
+                    node.link |= STALE;
+                    count += 1;
+                }
+                index = next_of(node.link);
+            }
+        }
+        count
+    }
+
+    /// Removes the paths of a source, all of them or only the stale ones; how many.
+    pub fn remove_source(&mut self, attrs: &mut AttrTable, source: Source, only_stale: bool) -> usize {
+        let mut count = 0;
+        for id in (0..self.heads.len() as u32).map(PrefixId) {
+            let mut before = NONE;
+            let mut index = self.heads[id.index()];
+            while index != NONE {
+                let node = self.nodes[index as usize];
+                let next = next_of(node.link);
+                if node.path.source == source && (!only_stale || node.link & STALE != 0) {
+                    self.unlink(attrs, id, before, index);
+                    count += 1;
+                } else {
+                    before = index;
+                }
+                index = next;
+            }
+        }
+        count
+    }
+
+    /// The best path as of the last decision.
+    pub fn best(&self, id: PrefixId) -> Option<Path> {
+        self.paths(id).next().map(|(path, _)| path)
+    }
+
+    /// All paths of a prefix, the best first, each with its stale mark.
+    pub fn paths(&self, id: PrefixId) -> impl Iterator<Item = (Path, bool)> + '_ {
+        let mut index = self.heads.get(id.index()).copied().unwrap_or(NONE);
+        std::iter::from_fn(move || {
+            let node = self.nodes.get(index as usize)?;
+            index = next_of(node.link);
+            Some((node.path, node.link & STALE != 0))
+        })
+    }
+
+    /// Is a decision about this prefix outstanding?
+    pub fn is_undecided(&self, id: PrefixId) -> bool {
+        self.dirty_bits.contains(id)
+    }
+
+    /// Works off the dirty list: `select` returns the index of the best of a prefix's paths, of which there is
+    /// at least one; `ready` says whether a prefix may be decided now, else it waits for
+    /// [`Rib::resume_deferred`]. Changes are appended to `changes`; the
+    /// attribute ids in them are valid until the next [`AttrTable::collect`].
+    pub fn decide(
+        &mut self,
+        attrs: &mut AttrTable,
+        ready: impl Fn(&Rib, PrefixId) -> bool,
+        mut select: impl FnMut(&AttrTable, &[Path]) -> usize,
+        changes: &mut Vec<Change>,
+    ) {
+        let mut paths = Vec::new();
+        for dirty in std::mem::take(&mut self.dirty) {
+            if !ready(self, dirty.id) {
+                self.deferred.push(dirty);
+                continue;
+            }
+            self.dirty_bits.remove(dirty.id);
+            paths.clear();
+            paths.extend(self.paths(dirty.id).map(|(path, _)| path));
+            if paths.len() > 1 {
+                let best = select(attrs, &paths);
+                self.move_to_head(dirty.id, best);
+            }
+            let new = self.best(dirty.id);
+            self.best_count += usize::from(new.is_some());
+            self.best_count -= usize::from(dirty.old.is_some());
+            if new != dirty.old {
+                changes.push(Change { id: dirty.id, old: dirty.old, new });
+            }
+            if let Some(old) = dirty.old {
+                attrs.release(old.attr);
+            }
+        }
+    }
+
+    /// Prefixes that were not ready are to be looked at again.
+    pub fn resume_deferred(&mut self) {
+        self.dirty.append(&mut self.deferred);
+    }
+
+    /// Gives back the ids of prefixes without paths, except those that are still `held` somewhere.
+    pub fn reclaim(&mut self, held: impl Fn(PrefixId) -> bool) {
+        let emptied = std::mem::take(&mut self.emptied);
+        for id in emptied {
+            if self.heads[id.index()] != NONE {
+                continue;
+            }
+            if self.dirty_bits.contains(id) || held(id) {
+                self.emptied.push(id);
+            } else {
+                self.prefixes.remove(id);
+            }
+        }
+    }
+
+    /// Takes care of a prefix without paths that was inserted for its key alone.
+    pub fn adopt_emptied(&mut self, id: PrefixId) {
+        if id.index() >= self.heads.len() {
+            self.heads.resize(id.index() + 1, NONE);
+        }
+        self.emptied.push(id);
+    }
+
+    /// Prefixes waiting for [`Rib::reclaim`].
+    pub fn emptied_count(&self) -> usize {
+        self.emptied.len()
+    }
+
+    fn mark_dirty(&mut self, attrs: &mut AttrTable, id: PrefixId) {
+        if self.dirty_bits.insert(id) {
+            let old = self.best(id);
+            if let Some(old) = old {
+                attrs.retain(old.attr);
+            }
+            self.dirty.push(Dirty { id, old });
+        }
+    }
+
+    /// (previous node or NONE, node)
+    fn find_node(&self, id: PrefixId, source: Source, path_id: u32) -> Option<(u32, u32)> {
+        let mut before = NONE;
+        let mut index = self.heads[id.index()];
+        while index != NONE {
+            let node = &self.nodes[index as usize];
+            if node.path.source == source && node.path.path_id == path_id {
+                return Some((before, index));
+            }
+            before = index;
+            index = next_of(node.link);
+        }
+        None
+    }
+
+    fn link_after_head(&mut self, id: PrefixId, path: Path) {
+        let head = self.heads[id.index()];
+        let next = if head == NONE { NONE } else { next_of(self.nodes[head as usize].link) };
+        let node = Node { path, link: link_to(next) };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.nodes[index as usize] = node;
+                index
+            }
+            None => {
+                self.nodes.push(node);
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        assert!(index < LINK, "fewer than 2^31 paths fit in memory");
+        if head == NONE {
+            self.heads[id.index()] = index;
+        } else {
+            self.set_next(head, index);
+        }
+    }
+
+    fn unlink(&mut self, attrs: &mut AttrTable, id: PrefixId, before: u32, index: u32) {
+        self.mark_dirty(attrs, id);
+        let node = self.nodes[index as usize];
+        let next = next_of(node.link);
+        if before == NONE {
+            self.heads[id.index()] = next;
+            if next == NONE {
+                self.emptied.push(id);
+            }
+        } else {
+            self.set_next(before, next);
+        }
+        attrs.release(node.path.attr);
+        self.free.push(index);
+        self.path_count -= 1;
+    }
+
+    fn move_to_head(&mut self, id: PrefixId, position: usize) {
+        if position == 0 {
+            return;
+        }
+        let head = self.heads[id.index()];
+        let mut before = head;
+        for _ in 1..position {
+            before = next_of(self.nodes[before as usize].link);
+        }
+        let index = next_of(self.nodes[before as usize].link);
+        let next = next_of(self.nodes[index as usize].link);
+        self.set_next(before, next);
+        self.set_next(index, head);
+        self.heads[id.index()] = index;
+    }
+
+    fn set_next(&mut self, index: u32, next: u32) {
+        let node = &mut self.nodes[index as usize];
+        node.link = (node.link & STALE) | link_to(next);
+    }
+}
+
+fn next_of(link: u32) -> u32 {
+    if link & LINK == LINK { NONE } else { link & LINK }
+}
+
+fn link_to(index: u32) -> u32 {
+    if index == NONE { LINK } else { index }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use super::*;
+use bgp_proto::{AsPath, Asn, Origin, PathAttributes};
+use bytes::BytesMut;
+
+const KEY: &[u8] = &[24, 10, 0, 0];
+
+fn attr(attrs: &mut AttrTable, med: u32) -> AttrId {
+    let set = PathAttributes {
+        origin: Some(Origin::Igp),
+        as_path: Some(AsPath::default()),
+        med: Some(med),
+        ..PathAttributes::default()
+    };
+    let mut wire = BytesMut::new();
+    set.encode(&crate::engine::wire::canonical_params(), &mut wire);
+    let identity = LoopIdentity { asn: Asn(64512), cluster_id: None };
+    attrs.intern(&wire, None, AttrRecord::new(&set, &identity))
+}
+
+fn path(source: u32, attr: AttrId) -> Path {
+    Path { source: Source(source), attr, path_id: 0 }
+}
+
+/// Lower MED wins.
+fn decide(rib: &mut Rib, attrs: &mut AttrTable) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let select = |attrs: &AttrTable, paths: &[Path]| {
+        (0..paths.len()).min_by_key(|&i| attrs.set(paths[i].attr).record.med).unwrap()
+    };
+    rib.decide(attrs, |_, _| true, select, &mut changes);
+    attrs.collect();
+    changes
+}
+
+#[test]
+fn one_batch_gives_one_change_per_prefix_whose_best_path_differs() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let (a, b) = (attr(&mut attrs, 20), attr(&mut attrs, 10));
+    assert_eq!(rib.announce(&mut attrs, KEY, path(1, a)), Announced::New);
+    assert_eq!(rib.announce(&mut attrs, KEY, path(2, b)), Announced::New);
+    let changes = decide(&mut rib, &mut attrs);
+    assert_eq!(changes.len(), 1);
+    assert_eq!((changes[0].old, changes[0].new), (None, Some(path(2, b))));
+    assert_eq!(rib.announce(&mut attrs, KEY, path(2, b)), Announced::Same);
+    assert!(decide(&mut rib, &mut attrs).is_empty());
+    assert_eq!((rib.path_count(), rib.best_count()), (2, 1));
+}
+
+#[test]
+fn withdrawing_the_best_path_brings_the_next_one_forward() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let (a, b) = (attr(&mut attrs, 20), attr(&mut attrs, 10));
+    rib.announce(&mut attrs, KEY, path(1, a));
+    rib.announce(&mut attrs, KEY, path(2, b));
+    decide(&mut rib, &mut attrs);
+    assert!(rib.withdraw(&mut attrs, KEY, Source(2), 0));
+    assert!(!rib.withdraw(&mut attrs, KEY, Source(2), 0));
+    assert_eq!(decide(&mut rib, &mut attrs)[0].new, Some(path(1, a)));
+    assert_eq!(attrs.len(), 1, "the attributes of the lost path are freed");
+}
+
+#[test]
+fn a_change_that_is_undone_within_the_batch_is_no_change() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let a = attr(&mut attrs, 20);
+    rib.announce(&mut attrs, KEY, path(1, a));
+    decide(&mut rib, &mut attrs);
+    rib.withdraw(&mut attrs, KEY, Source(1), 0);
+    rib.announce(&mut attrs, KEY, path(1, a));
+    assert_eq!(decide(&mut rib, &mut attrs), vec![]);
+    assert_eq!((rib.path_count(), attrs.len()), (1, 1));
+}
+
+#[test]
+fn stale_paths_are_swept_unless_announced_again() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let a = attr(&mut attrs, 20);
+    let other: &[u8] = &[16, 10, 1];
+    rib.announce(&mut attrs, KEY, path(1, a));
+    rib.announce(&mut attrs, other, path(1, a));
+    rib.announce(&mut attrs, other, path(2, a));
+    decide(&mut rib, &mut attrs);
+    assert_eq!(rib.mark_stale(Source(1)), 2);
+    assert_eq!(rib.announce(&mut attrs, KEY, path(1, a)), Announced::Same);
+    assert_eq!(rib.remove_source(&mut attrs, Source(1), true), 1);
+    let changes = decide(&mut rib, &mut attrs);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].new, Some(path(2, a)));
+}
+
+#[test]
+fn an_emptied_prefix_keeps_its_id_while_somebody_holds_it() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let a = attr(&mut attrs, 20);
+    rib.announce(&mut attrs, KEY, path(1, a));
+    decide(&mut rib, &mut attrs);
+    assert_eq!(rib.remove_source(&mut attrs, Source(1), false), 1);
+    assert_eq!(decide(&mut rib, &mut attrs)[0].new, None);
+    rib.reclaim(|_| true);
+    assert!(rib.prefixes.find(KEY).is_some());
+    rib.reclaim(|_| false);
+    assert!(rib.prefixes.find(KEY).is_none());
+    assert_eq!((rib.prefixes.len(), rib.best_count()), (0, 0));
+}
+
+#[test]
+fn an_undecided_prefix_waits() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let a = attr(&mut attrs, 20);
+    rib.announce(&mut attrs, KEY, path(1, a));
+    let mut changes = Vec::new();
+    rib.decide(&mut attrs, |_, _| false, |_, _| 0, &mut changes);
+    assert!(changes.is_empty() && !rib.is_dirty() && rib.is_undecided(PrefixId(0)));
+    rib.resume_deferred();
+    assert_eq!(decide(&mut rib, &mut attrs).len(), 1);
+}
+
+proptest::proptest! {
+    /// Any sequence of operations leaves what a plain map of maps would hold.
+    #[test]
+    fn agrees_with_a_naive_model(
+        operations in proptest::collection::vec((0u8..4, 0u8..6, 1u32..5, 0u32..4), 1..200)
+    ) {
+        use std::collections::BTreeMap;
+        let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+        let mut model: BTreeMap<u8, BTreeMap<u32, u32>> = BTreeMap::new();
+        let mut known: BTreeMap<u8, u32> = BTreeMap::new();
+        for (operation, prefix, source, med) in operations {
+            let key = [8, prefix];
+            match operation {
+                0 | 1 => {
+                    let id = attr(&mut attrs, med);
+                    rib.announce(&mut attrs, &key, path(source, id));
+                    model.entry(prefix).or_default().insert(source, med);
+                }
+                2 => {
+                    rib.withdraw(&mut attrs, &key, Source(source), 0);
+                    model.entry(prefix).or_default().remove(&source);
+                }
+                _ => {
+                    for change in decide(&mut rib, &mut attrs) {
+                        let key = rib.prefixes.key(change.id)[1];
+                        match change.new {
+                            Some(path) => known.insert(key, attrs.set(path.attr).record.med),
+                            None => known.remove(&key),
+                        };
+                    }
+                    rib.reclaim(|_| false);
+                    let best: BTreeMap<u8, u32> = model
+                        .iter()
+                        .filter_map(|(prefix, paths)| Some((*prefix, *paths.values().min()?)))
+                        .collect();
+                    proptest::prop_assert_eq!(&known, &best);
+                }
+            }
+        }
+        proptest::prop_assert_eq!(rib.path_count(), model.values().map(BTreeMap::len).sum::<usize>());
+    }
+}

@@ -1,0 +1,253 @@
+//! The engine: owner of all peers, connections, tables and groups. See [`crate::engine`] for how it is driven.
+
+mod apply;
+mod convergence;
+mod flush;
+mod import;
+mod neighbors;
+mod sessions;
+mod views;
+
+use super::collision::Direction;
+use super::conn::{Conn, ConnId};
+use super::deadlines::{Deadlines, Owner};
+use super::peer::{Peer, SourceInfo};
+use super::rib::{AttrTable, Change, LoopIdentity, PrefixId, Rib, Source};
+use super::session::Action;
+use super::time::MonoTime;
+use super::update_group::UpdateGroup;
+use crate::config::{Family, Secret, SpeakerConfig, diff};
+use bytes::BytesMut;
+use convergence::Convergence;
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make a connection; answer with [`Engine::connected`] or [`Engine::connect_failed`].
+    Connect(ConnectTarget),
+    /// Write what is left, then close. The engine has forgotten the connection once the driver calls
+    /// [`Engine::closed`].
+    Close(ConnId),
+}
+
+/// A connection to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectTarget {
+    /// Its name from now on.
+    pub conn: ConnId,
+    /// Where to.
+    pub remote: SocketAddr,
+    /// From which address of ours.
+    pub local: Option<IpAddr>,
+    /// TCP MD5 password.
+    pub password: Option<Secret>,
+    /// GTSM: expected hops.
+    pub ttl_security: Option<u8>,
+}
+
+/// A best path that changed, for subscribers. What is told is the latest state, not each step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RouteChange {
+    /// Of the prefix.
+    pub family: Family,
+    /// The prefix; [`Engine::best_route`] gives its present state.
+    pub id: PrefixId,
+}
+
+/// How to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// Connections are just closed, so that neighbours keep our routes (RFC 4724).
+    Restart,
+    /// Neighbours are told to forget us.
+    Leave,
+}
+
+/// Why a connection is not wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedConnection {
+    /// Neither a neighbour nor in a range.
+    #[error("no neighbour with this address is configured, and no listen range contains it")]
+    UnknownPeer,
+    /// Its neighbour is disabled.
+    #[error("the neighbour is disabled")]
+    Disabled,
+    /// The range is full.
+    #[error("the listen range has reached max_sessions")]
+    RangeFull,
+    /// It has a session already, and no reason to open another one.
+    #[error("the neighbour has an established session")]
+    AlreadyConnected,
+    /// We are on our way out.
+    #[error("the speaker is stopping")]
+    Stopping,
+}
+
+/// One speaker.
+#[derive(Debug)]
+pub struct Engine {
+    config: SpeakerConfig,
+    seed: u64,
+    started: MonoTime,
+    stopping: bool,
+    peers: Vec<Option<Box<Peer>>>,
+    free_slots: Vec<u32>,
+    sources: Vec<SourceInfo>,
+    by_address: BTreeMap<IpAddr, Source>,
+    conns: HashMap<ConnId, Conn>,
+    next_conn: u64,
+    attrs: AttrTable,
+    ribs: [Rib; Family::ALL.len()],
+    groups: Vec<Option<UpdateGroup>>,
+    joins: Vec<(Source, Family)>,
+    refreshes: Vec<(Source, Family)>,
+    recheck_emptied: bool,
+    deadlines: Deadlines,
+    effects: VecDeque<Effect>,
+    writable: VecDeque<ConnId>,
+    route_changes: Vec<RouteChange>,
+    convergence: Convergence,
+    counters: Counters,
+    /// Reused between calls.
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    transitions: BTreeMap<(&'static str, &'static str), u64>,
+    received: BTreeMap<&'static str, u64>,
+    sent: BTreeMap<&'static str, u64>,
+    update_errors: BTreeMap<(String, &'static str), u64>,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    actions: Vec<Action>,
+    changes: Vec<Change>,
+    attributes: Vec<u8>,
+    encoded: BytesMut,
+}
+
+impl Engine {
+    /// A speaker with this configuration, whose sessions start with the first [`Engine::handle_deadline`].
+    ///
+    /// `seed` feeds all jitter. `restarting`: we have been here before and forwarding went on (RFC 4724 §4.1).
+    pub fn new(config: SpeakerConfig, seed: u64, restarting: bool, now: MonoTime) -> Self {
+        let mut engine = Self {
+            seed,
+            started: now,
+            stopping: false,
+            peers: vec![None],
+            free_slots: Vec::new(),
+            sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))],
+            by_address: BTreeMap::new(),
+            conns: HashMap::new(),
+            next_conn: 1,
+            attrs: AttrTable::default(),
+            ribs: [Rib::new(4), Rib::new(16)],
+            groups: Vec::new(),
+            joins: Vec::new(),
+            refreshes: Vec::new(),
+            recheck_emptied: false,
+            deadlines: Deadlines::default(),
+            effects: VecDeque::new(),
+            writable: VecDeque::new(),
+            route_changes: Vec::new(),
+            convergence: Convergence::new(restarting, now, config.graceful_restart.selection_deferral),
+            counters: Counters::default(),
+            scratch: Scratch::default(),
+            config: SpeakerConfig { neighbors: BTreeMap::new(), announcements: BTreeMap::new(), ..config.clone() },
+        };
+        let steps = diff(&engine.config, &config);
+        engine.carry_out(now, &steps, config);
+        engine.deadlines.arm(Owner::Convergence, now);
+        engine
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &SpeakerConfig {
+        &self.config
+    }
+
+    /// Something to do besides reading and writing.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// A connection that has got something to write since it was last reported here.
+    pub fn poll_writable(&mut self) -> Option<ConnId> {
+        while let Some(id) = self.writable.pop_front() {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.is_woken = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Makes the next bytes of a connection available as slices; `false` if there are none.
+    pub fn fill<'a>(&'a mut self, id: ConnId, out: &mut Vec<IoSlice<'a>>) -> bool {
+        self.take_group_bytes(id);
+        self.conns.get(&id).is_some_and(|conn| conn.io_slices(out))
+    }
+
+    /// So many bytes of what [`Engine::fill`] offered were written.
+    pub fn written(&mut self, id: ConnId, count: usize) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.written(count);
+        }
+    }
+
+    /// Best paths that changed since the last call, each at most once per flush.
+    pub fn take_route_changes(&mut self) -> std::vec::Drain<'_, RouteChange> {
+        self.route_changes.drain(..)
+    }
+
+    /// When [`Engine::handle_deadline`] wants to be called, at the latest.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        self.deadlines.next()
+    }
+
+    /// Is the first convergence done: has every neighbour answered, or been waited for?
+    pub fn is_converged(&self) -> bool {
+        self.convergence.is_done()
+    }
+
+    fn peer(&self, source: Source) -> Option<&Peer> {
+        self.peers.get(source.0 as usize)?.as_deref()
+    }
+
+    fn peer_mut(&mut self, source: Source) -> Option<&mut Peer> {
+        self.peers.get_mut(source.0 as usize)?.as_deref_mut()
+    }
+
+    fn identity(config: &SpeakerConfig) -> LoopIdentity {
+        LoopIdentity { asn: config.asn, cluster_id: config.cluster_id }
+    }
+
+    fn new_conn(&mut self, source: Source, direction: Direction) -> ConnId {
+        let id = ConnId(self.next_conn);
+        self.next_conn += 1;
+        self.conns.insert(id, Conn::new(source, direction));
+        id
+    }
+
+    fn wake(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&id)
+            && !conn.is_woken
+        {
+            conn.is_woken = true;
+            self.writable.push_back(id);
+        }
+    }
+}
+
+/// The prefix behind an id.
+fn prefix_of(rib: &Rib, family: Family, id: PrefixId) -> Option<IpNet> {
+    bgp_proto::decode_prefix(family.afi_safi(), rib.prefixes.key(id))
+}

@@ -1,0 +1,230 @@
+//! From one configuration to another: the steps of [`diff`], carried out.
+
+use super::Engine;
+use crate::config::{Announcement, Family, Neighbor, PolicyRef, SpeakerConfig, Step, StepAction, diff};
+use crate::engine::rib::{Announced, Path, Source};
+use crate::engine::time::MonoTime;
+use crate::engine::wire::decode_canonical;
+use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, encode_prefix, subcode};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+impl Engine {
+    /// Makes this the configuration in force and returns the steps that led to it. The configuration has no
+    /// [`problems`](SpeakerConfig::problems).
+    pub fn apply(&mut self, now: MonoTime, config: SpeakerConfig) -> Vec<Step> {
+        let steps = diff(&self.config, &config);
+        for step in &steps {
+            tracing::info!(action = %step.action, target = step.target, because = step.because, "configuration");
+        }
+        self.carry_out(now, &steps, config);
+        steps
+    }
+
+    pub(super) fn carry_out(&mut self, now: MonoTime, steps: &[Step], config: SpeakerConfig) {
+        let has_new_identity = Self::identity(&self.config) != Self::identity(&config);
+        self.config = config;
+        if has_new_identity {
+            self.attrs.set_identity(&Self::identity(&self.config), decode_canonical);
+        }
+        for step in steps {
+            let address = step.target.parse::<IpAddr>().ok();
+            let prefix = step.target.parse::<IpNet>().ok();
+            match (step.action, address, prefix) {
+                (StepAction::Announce | StepAction::Withdraw, _, Some(prefix)) => self.originate(prefix),
+                (StepAction::Listen | StepAction::Announce | StepAction::Withdraw, ..) => {}
+                (action, Some(address), _) => self.change_neighbor(now, action, address),
+                (action, None, Some(range)) => self.change_range(now, action, range),
+                (_, None, None) => debug_assert!(false, "a session step names an address or a prefix"),
+            }
+        }
+        self.check_convergence(now);
+    }
+
+    fn change_neighbor(&mut self, now: MonoTime, action: StepAction, address: IpAddr) {
+        let source = self.by_address.get(&address).copied();
+        let Some(neighbor) = self.config.neighbors.get(&address).cloned() else {
+            return self.remove(now, source);
+        };
+        match source {
+            None => _ = self.add_peer(now, neighbor, None),
+            // Known from a range until now.
+            Some(source) if action == StepAction::AddSession => self.reconfigure(now, source, neighbor, None, true),
+            Some(source) => self.change_session(now, source, neighbor, None, action),
+        }
+    }
+
+    fn change_range(&mut self, now: MonoTime, action: StepAction, range: IpNet) {
+        let members: Vec<(Source, IpAddr)> = self
+            .peers
+            .iter()
+            .flatten()
+            .filter(|peer| peer.range == Some(range))
+            .map(|peer| (peer.source, peer.neighbor.address))
+            .collect();
+        for (source, address) in members {
+            match self.range_of(address).cloned() {
+                None => self.remove(now, Some(source)),
+                Some(now_of) => {
+                    let neighbor = Self::dynamic_neighbor(&now_of, address);
+                    self.change_session(now, source, neighbor, Some(now_of.prefix), action);
+                }
+            }
+        }
+    }
+
+    fn change_session(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        neighbor: Neighbor,
+        range: Option<IpNet>,
+        action: StepAction,
+    ) {
+        let needs_reset = action == StepAction::ResetSession;
+        if action == StepAction::RefreshSession {
+            let Some(peer) = self.peer(source) else { return };
+            let (old_import, new_import) = (peer.options().import.clone(), neighbor.options.import.clone());
+            let (old_export, old_next_hop) = (peer.options().export.clone(), peer.options().next_hop);
+            let moves = (old_export, old_next_hop) != (neighbor.options.export.clone(), neighbor.options.next_hop);
+            self.reconfigure(now, source, neighbor, range, false);
+            if old_import != new_import {
+                self.import_again(now, source, &new_import);
+            }
+            if moves {
+                self.regroup(source);
+            }
+        } else {
+            self.reconfigure(now, source, neighbor, range, needs_reset);
+        }
+    }
+
+    fn reconfigure(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        neighbor: Neighbor,
+        range: Option<IpNet>,
+        needs_reset: bool,
+    ) {
+        let Some(peer) = self.peer_mut(source) else { return };
+        let was_connecting = peer.connects();
+        let is_enabled = neighbor.enabled;
+        peer.neighbor = neighbor;
+        peer.range = range;
+        let starts = peer.connects() && !was_connecting && peer.established.is_none();
+        if !is_enabled {
+            self.stop_peer(now, source, &Notification::administrative_shutdown(""));
+        } else if needs_reset {
+            self.reset_peer(now, source, &Notification::cease(subcode::cease::OTHER_CONFIGURATION_CHANGE));
+        } else if starts {
+            self.start_soon(now, source);
+        }
+    }
+
+    fn start_soon(&mut self, now: MonoTime, source: Source) {
+        if let Some(peer) = self.peer_mut(source) {
+            peer.retry_at = Some(now);
+            self.deadlines.arm(crate::engine::deadlines::Owner::Peer(source), now);
+        }
+    }
+
+    fn remove(&mut self, now: MonoTime, source: Option<Source>) {
+        let Some(source) = source else { return };
+        // Disabled first, so that nothing is kept for it and nobody connects again.
+        if let Some(peer) = self.peer_mut(source) {
+            peer.neighbor.enabled = false;
+            peer.retention = None;
+        }
+        self.stop_peer(now, source, &Notification::cease(subcode::cease::PEER_DECONFIGURED));
+        if self.peer(source).is_some() {
+            self.forget_peer(source);
+        }
+    }
+
+    /// Routes that the old import policy let in, or kept out, are looked at again.
+    fn import_again(&mut self, now: MonoTime, source: Source, policy: &PolicyRef) {
+        if *policy != PolicyRef::Accept {
+            return self.purge(source, false, &Family::ALL);
+        }
+        let Some(peer) = self.peer(source) else { return };
+        let Some(established) = &peer.established else { return };
+        if !established.terms.route_refresh {
+            return self.reset_peer(now, source, &Notification::cease(subcode::cease::OTHER_CONFIGURATION_CHANGE));
+        }
+        self.request_refresh(source);
+    }
+
+    /// Asks a neighbour for all of its routes (RFC 2918); `false` if it is not up or does not know how.
+    pub(super) fn request_refresh(&mut self, source: Source) -> bool {
+        let Some(established) = self.peer(source).and_then(|peer| peer.established.as_ref()) else { return false };
+        if !established.terms.route_refresh {
+            return false;
+        }
+        let (direction, families) = (established.direction, established.terms.families.clone());
+        for family in families {
+            let request = RouteRefresh { family: family.afi_safi(), subtype: 0 };
+            self.send(source, direction, &Message::RouteRefresh(request));
+        }
+        true
+    }
+
+    /// Moves a session to the group that its options ask for now. It is told the new group's table; what only the old
+    /// one had is withdrawn.
+    fn regroup(&mut self, source: Source) {
+        // What is pending belongs to the old group.
+        self.flush(|_, _| true);
+        for family in Family::ALL {
+            let Some(old) = self.group_of(source, family) else { continue };
+            self.move_member(source, family, old);
+        }
+    }
+
+    /// Originates a prefix as the configuration says now, or no longer.
+    fn originate(&mut self, prefix: IpNet) {
+        let family = Family::of(&prefix);
+        let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
+        let length = encode_prefix(prefix, &mut key);
+        let announcement = self.config.announcements.get(&prefix).cloned();
+        let attr = announcement.map(|announcement| self.intern(local_attributes(&announcement), None));
+        let rib = &mut self.ribs[family.index()];
+        let count = &mut self.sources[Source::LOCAL.0 as usize].path_count[family.index()];
+        match attr {
+            Some(attr) => {
+                let path = Path { source: Source::LOCAL, attr, path_id: 0 };
+                let outcome = rib.announce(&mut self.attrs, &key[..length], path);
+                *count += u32::from(outcome == Announced::New);
+            }
+            None => *count -= u32::from(rib.withdraw(&mut self.attrs, &key[..length], Source::LOCAL, 0)),
+        }
+        rib.resume_deferred();
+    }
+
+    /// Closes and reopens a neighbour's session; `false` if there is no such neighbour.
+    pub fn reset(&mut self, now: MonoTime, address: IpAddr) -> bool {
+        let Some(source) = self.by_address.get(&address).copied() else { return false };
+        self.reset_peer(now, source, &Notification::administrative_reset(""));
+        true
+    }
+
+    /// Exchanges all routes with a neighbour again; `false` if there is no such neighbour.
+    pub fn refresh(&mut self, address: IpAddr) -> bool {
+        let Some(source) = self.by_address.get(&address).copied() else { return false };
+        self.request_refresh(source);
+        let families = self.peer(source).and_then(|p| p.established.as_ref()).map(|e| e.terms.families.clone());
+        self.refreshes.extend(families.into_iter().flatten().map(|family| (source, family)));
+        true
+    }
+}
+
+fn local_attributes(announcement: &Announcement) -> PathAttributes {
+    PathAttributes {
+        origin: Some(announcement.origin),
+        as_path: Some(AsPath::default()),
+        med: announcement.med,
+        local_pref: announcement.local_pref,
+        communities: announcement.communities.clone(),
+        large_communities: announcement.large_communities.clone(),
+        ..PathAttributes::default()
+    }
+}

@@ -1,0 +1,285 @@
+//! The batch: route selection, update groups, and who is to write.
+
+use super::{Engine, RouteChange, prefix_of};
+use crate::config::Family;
+use crate::engine::conn::ConnId;
+use crate::engine::decision::{Candidate, CandidateOrigin, select_best};
+use crate::engine::peer::SourceInfo;
+use crate::engine::readvertise::Relation;
+use crate::engine::rib::{AttrTable, Change, Path, PrefixId, Rib, Source};
+use crate::engine::update_group::{ExportView, GroupKey, SLOW_LOG_BYTES, UpdateGroup};
+use ipnet::IpNet;
+
+/// What an export decision reads, borrowed field by field so that a group can be borrowed beside it.
+macro_rules! export_view {
+    ($engine:expr, $family:expr) => {
+        ExportView {
+            rib: &$engine.ribs[$family.index()],
+            attrs: &$engine.attrs,
+            sources: &$engine.sources,
+            cluster_id: $engine.config.cluster_id.unwrap_or($engine.config.router_id),
+        }
+    };
+}
+pub(super) use export_view;
+
+impl Engine {
+    /// Selects routes for all prefixes that changed, tells the update groups, and lets new members join.
+    /// `in_use` says whether a subscriber still needs the id of a prefix that has no path any more.
+    pub fn flush(&mut self, in_use: impl Fn(Family, PrefixId) -> bool) {
+        for family in Family::ALL {
+            self.select_routes(family);
+            self.flush_groups(family);
+        }
+        self.admit_members();
+        self.attrs.collect();
+        self.reclaim(in_use);
+    }
+
+    /// Anything for [`Engine::flush`] to do?
+    pub fn needs_flush(&self) -> bool {
+        !self.joins.is_empty()
+            || !self.refreshes.is_empty()
+            || self.ribs.iter().any(Rib::is_dirty)
+            || self.recheck_emptied
+    }
+
+    fn select_routes(&mut self, family: Family) {
+        let rib = &mut self.ribs[family.index()];
+        let deferring = self.convergence.is_deferring();
+        if !deferring {
+            rib.resume_deferred();
+        }
+        if !rib.is_dirty() {
+            return;
+        }
+        let mut changes = std::mem::take(&mut self.scratch.changes);
+        let sources = &self.sources;
+        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided.
+        let ready =
+            |rib: &Rib, id| !deferring || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL);
+        let select = |attrs: &AttrTable, paths: &[Path]| select(attrs, sources, paths);
+        rib.decide(&mut self.attrs, ready, select, &mut changes);
+        for change in &changes {
+            self.note_change(family, change);
+        }
+        changes.clear();
+        self.scratch.changes = changes;
+    }
+
+    fn note_change(&mut self, family: Family, change: &Change) {
+        for (path, sign) in [(change.old, -1i32), (change.new, 1)] {
+            if let Some(path) = path {
+                let count = &mut self.sources[path.source.0 as usize].best_count[family.index()];
+                *count = count.wrapping_add_signed(sign);
+            }
+        }
+        for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
+            group.note(change);
+        }
+        self.route_changes.push(RouteChange { family, id: change.id });
+    }
+
+    fn flush_groups(&mut self, family: Family) {
+        let mut woken: Vec<Source> = Vec::new();
+        for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
+            if group.is_pending() {
+                group.flush(&export_view!(self, family), |source| woken.push(source));
+                let rib = &mut self.ribs[family.index()];
+                let mut emptied = Vec::new();
+                group.detach_slow(&mut rib.prefixes, SLOW_LOG_BYTES, |id| emptied.push(id));
+                emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
+            }
+        }
+        woken.into_iter().for_each(|source| self.wake_peer(source));
+    }
+
+    /// Sessions that came up, and refreshes asked for. Nothing is pending in any group now.
+    fn admit_members(&mut self) {
+        let with_end_of_rib = !self.convergence.is_deferring();
+        for (source, family) in std::mem::take(&mut self.joins) {
+            let Some(key) = self.group_key(source, family) else { continue };
+            let index = self.group_index(key);
+            if let Some(group) = &mut self.groups[index] {
+                group.join(&export_view!(self, family), source, with_end_of_rib);
+            }
+            if let Some(established) = self.peer_mut(source).and_then(|peer| peer.established.as_mut()) {
+                established.groups[family.index()] = Some(index);
+            }
+            self.wake_peer(source);
+        }
+        for (source, family) in std::mem::take(&mut self.refreshes) {
+            let Some(index) = self.group_of(source, family) else { continue };
+            if let Some(group) = &mut self.groups[index] {
+                group.refresh(&export_view!(self, family), source);
+            }
+            self.wake_peer(source);
+        }
+    }
+
+    fn group_key(&self, source: Source, family: Family) -> Option<GroupKey> {
+        let peer = self.peer(source)?;
+        let established = peer.established.as_ref()?;
+        let terms = &established.terms;
+        let extended_next_hop = terms.params.extended_next_hop.contains(family.afi_safi());
+        Some(GroupKey {
+            family,
+            relation: self.sources[source.0 as usize].relation,
+            local_as: terms.local_as,
+            next_hop: peer.options().next_hop,
+            own: terms.own,
+            export: peer.options().export.clone(),
+            four_octet_as: terms.params.four_octet_as,
+            extended_next_hop,
+            message_len_max: terms.params.max_message_len(),
+        })
+    }
+
+    fn group_index(&mut self, key: GroupKey) -> usize {
+        if let Some(index) = self.groups.iter().position(|group| group.as_ref().is_some_and(|g| g.key == key)) {
+            return index;
+        }
+        let family = key.family;
+        let group = UpdateGroup::new(key, &export_view!(self, family));
+        match self.groups.iter().position(Option::is_none) {
+            Some(index) => {
+                self.groups[index] = Some(group);
+                index
+            }
+            None => {
+                self.groups.push(Some(group));
+                self.groups.len() - 1
+            }
+        }
+    }
+
+    pub(super) fn group_of(&self, source: Source, family: Family) -> Option<usize> {
+        self.peer(source)?.established.as_ref()?.groups[family.index()]
+    }
+
+    /// Takes a member from one group to the one that its options ask for now. What it has not read yet it still gets;
+    /// what only the old group advertised is withdrawn.
+    pub(super) fn move_member(&mut self, source: Source, family: Family, old: usize) {
+        let Some(id) = self.conn_of(source) else { return };
+        let (mut unread, mut had) = (Vec::new(), Vec::new());
+        if let Some(group) = &mut self.groups[old] {
+            while group.read(&export_view!(self, family), source, &mut unread) {}
+            had.extend(group.advertised().iter());
+        }
+        self.leave_group(old, source);
+        let Some(key) = self.group_key(source, family) else { return };
+        let index = self.group_index(key);
+        if let Some(group) = &mut self.groups[index] {
+            let view = export_view!(self, family);
+            had.retain(|id| !group.advertised().contains(*id));
+            unread.extend(group.withdraw_from_one(&view, &had));
+            group.join(&view, source, false);
+        }
+        if let Some(established) = self.peer_mut(source).and_then(|peer| peer.established.as_mut()) {
+            established.groups[family.index()] = Some(index);
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.extend(unread);
+        }
+        self.wake(id);
+    }
+
+    fn conn_of(&self, source: Source) -> Option<ConnId> {
+        let peer = self.peer(source)?;
+        peer.connections[peer.established.as_ref()?.direction.index()].conn
+    }
+
+    pub(super) fn leave_group(&mut self, index: usize, source: Source) {
+        if let Some(group) = &mut self.groups[index] {
+            self.recheck_emptied |= group.member(source).is_some_and(|member| member.is_slow());
+            group.leave(source);
+        }
+        self.groups[index].take_if(|group| group.is_empty());
+    }
+
+    /// Says End-of-RIB to members that could not be told it when they joined.
+    pub(super) fn owe_end_of_rib(&mut self, sources: &[Source]) {
+        // What was deferred is selected first, so that the marker comes after it.
+        for family in Family::ALL {
+            self.select_routes(family);
+            self.flush_groups(family);
+            for source in sources {
+                if let Some(index) = self.group_of(*source, family)
+                    && let Some(group) = &mut self.groups[index]
+                {
+                    group.send_end_of_rib(*source);
+                    self.wake_peer(*source);
+                }
+            }
+        }
+    }
+
+    /// Takes what a connection may send next into its write queue.
+    pub(super) fn take_group_bytes(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let source = conn.source;
+        let established = self.peers[source.0 as usize].as_deref().and_then(|peer| peer.established.as_ref());
+        let is_up = |direction| established.is_some_and(|established| established.direction == direction);
+        let groups = established.filter(|_| is_up(conn.direction) && !conn.is_closing).map(|e| e.groups);
+        let mut has_more = true;
+        while conn.wants_more() && has_more {
+            has_more = false;
+            for (family, index) in Family::ALL.into_iter().zip(groups.unwrap_or_default()) {
+                let Some(group) = index.and_then(|index| self.groups[index].as_mut()) else { continue };
+                let was_slow = group.member(source).is_some_and(|member| member.is_slow());
+                has_more |= group.read(&export_view!(self, family), source, conn);
+                self.recheck_emptied |= was_slow;
+            }
+        }
+    }
+
+    fn wake_peer(&mut self, source: Source) {
+        if let Some(id) = self.conn_of(source) {
+            self.wake(id);
+        }
+    }
+
+    fn reclaim(&mut self, in_use: impl Fn(Family, PrefixId) -> bool) {
+        self.recheck_emptied = false;
+        let groups = &self.groups;
+        for family in Family::ALL {
+            let rib = &mut self.ribs[family.index()];
+            if rib.emptied_count() > 0 {
+                let of_family = |group: &&UpdateGroup| group.key.family == family;
+                rib.reclaim(|id| {
+                    in_use(family, id) || groups.iter().flatten().filter(of_family).any(|group| group.holds(id))
+                });
+            }
+        }
+    }
+
+    /// The prefix behind a change's id.
+    pub fn prefix(&self, family: Family, id: PrefixId) -> Option<IpNet> {
+        prefix_of(&self.ribs[family.index()], family, id)
+    }
+}
+
+/// Route selection of one prefix: the index of the best path.
+pub(super) fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
+    let candidates: Vec<Candidate<'_>> = paths
+        .iter()
+        .map(|path| Candidate {
+            record: &attrs.set(path.attr).record,
+            origin: origin_of(sources, path.source),
+            path_id: path.path_id,
+        })
+        .collect();
+    select_best(&candidates).map_or(0, |selected| selected.index)
+}
+
+fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
+    if source == Source::LOCAL {
+        return CandidateOrigin::Local;
+    }
+    let info = &sources[source.0 as usize];
+    CandidateOrigin::Peer {
+        is_external: info.relation == Relation::External,
+        router_id: info.router_id,
+        address: info.address,
+    }
+}

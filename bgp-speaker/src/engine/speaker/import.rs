@@ -1,0 +1,423 @@
+//! Bytes in: framing, dispatch, and the way of an UPDATE into the Adj-RIB-In.
+
+use super::Engine;
+use crate::config::{Family, PolicyRef};
+use crate::engine::collision::Direction;
+use crate::engine::conn::ConnId;
+use crate::engine::next_hop::is_usable;
+use crate::engine::peer::LastAttributes;
+use crate::engine::readvertise::Relation;
+use crate::engine::rib::{Announced, AttrId, AttrRecord, Path, Source, is_kept_apart};
+use crate::engine::session::{Event, StateKind};
+use crate::engine::time::MonoTime;
+use crate::engine::wire::{canonical_params, decode_canonical};
+use bgp_proto::{
+    AfiSafi, AttributeCode, AttributeError, DecodeError, Decoder, Frame, Message, MessageType, MpReachView,
+    MpUnreachView, NextHop, NlriIter, Notification, NotificationCode, PathAttributes, RawAttributes, RouteRefresh,
+    SessionParams, UpdateErrorAction, UpdateView, check_nlri, decode_attributes, frame, subcode,
+};
+use bytes::BytesMut;
+use std::sync::Arc;
+
+/// Why an UPDATE ends the session.
+struct Fatal(Notification);
+
+impl From<DecodeError> for Fatal {
+    fn from(error: DecodeError) -> Self {
+        Fatal(error.notification())
+    }
+}
+
+/// What an UPDATE announces and withdraws, found but not interpreted.
+#[derive(Default)]
+struct Sections<'a> {
+    withdrawn: &'a [u8],
+    nlri: &'a [u8],
+    reach: Option<MpReachView<'a>>,
+    unreach: Option<MpUnreachView<'a>>,
+}
+
+impl Engine {
+    /// Received bytes of a connection, from a message boundary on. Returns how many were used: all whole messages; the
+    /// caller offers the rest again with what follows. After the connection was closed, everything is used.
+    pub fn handle_bytes(&mut self, now: MonoTime, id: ConnId, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let Some(conn) = self.conns.get(&id).filter(|conn| !conn.is_closing) else { return bytes.len() };
+            let (source, direction, params) = (conn.source, conn.direction, conn.params.clone());
+            match frame(&bytes[used..], &params) {
+                Ok(None) => return used,
+                Ok(Some(message)) => {
+                    used += message.bytes.len();
+                    self.handle_message(now, source, direction, message, &params);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "not a BGP message");
+                    self.drive(now, source, direction, Event::MalformedMessage(error.notification()));
+                    return bytes.len();
+                }
+            }
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        direction: Direction,
+        message: Frame<'_>,
+        params: &Arc<SessionParams>,
+    ) {
+        let Some(peer) = self.peer_mut(source) else { return };
+        let name = type_name(message.kind);
+        *peer.messages_received.entry(name).or_default() += 1;
+        let state = peer.session(direction).kind();
+        *self.counters.received.entry(name).or_default() += 1;
+        if message.kind == MessageType::UPDATE && state == StateKind::Established {
+            let event = match self.import(now, source, message.body(), params) {
+                Ok(()) => Event::Update,
+                Err(Fatal(notification)) => Event::MalformedMessage(notification),
+            };
+            return self.drive(now, source, direction, event);
+        }
+        let event = match Message::decode(&mut Decoder::new(SessionParams::clone(params)), message.bytes) {
+            Ok(Message::Open(open)) if state == StateKind::OpenSent => {
+                return self.handle_open(now, source, direction, open);
+            }
+            Ok(Message::Open(open)) => Event::Open(Box::new(open)),
+            Ok(Message::Update(_)) => Event::Update,
+            Ok(Message::Notification(notification)) => Event::Notification(notification),
+            Ok(Message::Keepalive) => Event::Keepalive,
+            Ok(Message::RouteRefresh(request)) => {
+                self.note_refresh_request(source, state, request);
+                Event::RouteRefresh
+            }
+            Err(error) => Event::MalformedMessage(error.notification()),
+        };
+        self.drive(now, source, direction, event);
+    }
+
+    /// RFC 2918 §4: a request for a family that was not agreed upon is ignored.
+    fn note_refresh_request(&mut self, source: Source, state: StateKind, request: RouteRefresh) {
+        let family = Family::from_afi_safi(request.family);
+        if state == StateKind::Established && request.subtype == 0 {
+            self.refreshes.extend(family.map(|family| (source, family)));
+        }
+    }
+
+    fn import(&mut self, now: MonoTime, source: Source, body: &[u8], params: &SessionParams) -> Result<(), Fatal> {
+        let view = UpdateView::parse(body)?;
+        if let Some(family) = view.end_of_rib() {
+            self.handle_end_of_rib(now, source, family);
+            return Ok(());
+        }
+        for nlri in [view.withdrawn, view.nlri] {
+            check_nlri(nlri, AfiSafi::IPV4_UNICAST, params.add_path_rx(AfiSafi::IPV4_UNICAST))
+                .map_err(DecodeError::from)?;
+        }
+        let mut sections = Sections { withdrawn: view.withdrawn, nlri: view.nlri, ..Sections::default() };
+        let (action, next_hop) = self.split_attributes(source, &view, params, &mut sections)?;
+        self.withdraw_all(source, Family::Ipv4Unicast, sections.withdrawn, params);
+        if let Some(unreach) = &sections.unreach {
+            self.withdraw_family(source, unreach.family, unreach.nlri, params);
+        }
+        let announced = [
+            (AfiSafi::IPV4_UNICAST, sections.nlri, next_hop),
+            sections.reach.as_ref().map_or((AfiSafi::IPV4_UNICAST, &[][..], None), |reach| {
+                (reach.family, reach.nlri, Some(reach.next_hop))
+            }),
+        ];
+        for (family, nlri, next_hop) in announced {
+            let Some(family) = self.negotiated_family(source, family).filter(|_| !nlri.is_empty()) else { continue };
+            let attr = match action {
+                Action7606::Withdraw => None,
+                Action7606::Use => self.attributes_of(source, &view, next_hop, params)?,
+            };
+            match attr.filter(|attr| self.is_acceptable(source, *attr)) {
+                Some(attr) => self.announce_all(now, source, family, nlri, attr, params),
+                None => self.withdraw_all(source, family, nlri, params),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds MP_REACH_NLRI and MP_UNREACH_NLRI, and copies what is left to the scratch space, ready to be looked up.
+    /// Returns NEXT_HOP's value.
+    fn split_attributes<'a>(
+        &mut self,
+        source: Source,
+        view: &UpdateView<'a>,
+        params: &SessionParams,
+        sections: &mut Sections<'a>,
+    ) -> Result<(Action7606, Option<NextHop>), Fatal> {
+        self.scratch.attributes.clear();
+        let mut next_hop = None;
+        let mut action = Action7606::Use;
+        for attribute in RawAttributes::new(view.attributes) {
+            // A broken block is judged attribute by attribute, in `attributes_of` or below.
+            let Ok(attribute) = attribute else { break };
+            let outcome = match attribute.code {
+                AttributeCode::MP_REACH_NLRI if sections.reach.is_none() => {
+                    MpReachView::parse(attribute.value, params).map(|reach| sections.reach = Some(reach))
+                }
+                AttributeCode::MP_UNREACH_NLRI if sections.unreach.is_none() => {
+                    MpUnreachView::parse(attribute.value).map(|unreach| sections.unreach = Some(unreach))
+                }
+                AttributeCode::MP_REACH_NLRI | AttributeCode::MP_UNREACH_NLRI => {
+                    return Err(Fatal(Notification::new(
+                        NotificationCode::UPDATE_MESSAGE_ERROR,
+                        subcode::update::MALFORMED_ATTRIBUTE_LIST,
+                    )));
+                }
+                AttributeCode::NEXT_HOP => {
+                    next_hop = next_hop.or_else(|| NextHop::from_octets(attribute.value));
+                    Ok(())
+                }
+                _ => Ok(self.scratch.attributes.extend_from_slice(attribute.tlv)),
+            };
+            if let Err(error) = outcome {
+                action = action.max(self.judge(source, &error, error.action())?);
+            }
+        }
+        for (family, nlri) in sections.mp_nlri() {
+            let checked = check_nlri(nlri, family, params.add_path_rx(family));
+            if self.negotiated_family(source, family).is_some() {
+                checked.map_err(DecodeError::from)?;
+            }
+        }
+        if view.nlri.is_empty() && sections.reach.is_none() && !self.scratch.attributes.is_empty() {
+            // Nothing is announced; attributes are still checked (RFC 7606 §5.2), and then of no use.
+            self.report(source, view, params)?;
+        }
+        Ok((action, next_hop))
+    }
+
+    /// The interned set of an UPDATE's attributes with this next hop; `None`: treat as withdraw.
+    fn attributes_of(
+        &mut self,
+        source: Source,
+        view: &UpdateView<'_>,
+        next_hop: Option<NextHop>,
+        params: &SessionParams,
+    ) -> Result<Option<AttrId>, Fatal> {
+        let raw = std::mem::take(&mut self.scratch.attributes);
+        let last = self.peer(source).and_then(|peer| peer.established.as_ref()?.last_attributes.as_ref());
+        let known = match last {
+            Some(last) if last.next_hop == next_hop && last.bytes == raw => Some(last.attr),
+            _ if params.four_octet_as && next_hop.is_some() => {
+                // What was seen from an internal peer may hold what an external one must not send (RFC 7606 §7).
+                let is_internal = self.sources[source.0 as usize].relation != Relation::External;
+                self.attrs
+                    .find(&raw, next_hop)
+                    .filter(|attr| is_internal || !self.attrs.set(*attr).record.is_internal)
+            }
+            _ => None,
+        };
+        let attr = match known {
+            Some(attr) => Some(attr),
+            None => match self.report(source, view, params)? {
+                Some(attributes) => Some(self.intern(attributes, next_hop)),
+                None => None,
+            },
+        };
+        if let Some(attr) = attr {
+            self.remember_attributes(source, &raw, next_hop, attr);
+        }
+        self.scratch.attributes = raw;
+        Ok(attr)
+    }
+
+    fn remember_attributes(&mut self, source: Source, raw: &[u8], next_hop: Option<NextHop>, attr: AttrId) {
+        let peer = self.peers[source.0 as usize].as_deref_mut();
+        let Some(established) = peer.and_then(|peer| peer.established.as_mut()) else { return };
+        match &mut established.last_attributes {
+            Some(last) if last.attr == attr && last.next_hop == next_hop && last.bytes == raw => {}
+            last => {
+                self.attrs.retain(attr);
+                let mut bytes = match last.take() {
+                    Some(last) => {
+                        self.attrs.release(last.attr);
+                        last.bytes
+                    }
+                    None => Vec::new(),
+                };
+                bytes.clear();
+                bytes.extend_from_slice(raw);
+                *last = Some(LastAttributes { bytes, next_hop, attr });
+            }
+        }
+    }
+
+    /// Decodes and judges an attribute block; `None`: treat as withdraw.
+    fn report(
+        &mut self,
+        source: Source,
+        view: &UpdateView<'_>,
+        params: &SessionParams,
+    ) -> Result<Option<PathAttributes>, Fatal> {
+        let report = decode_attributes(view.attributes, params, view.mandatory_needs());
+        let mut action = Action7606::Use;
+        for problem in &report.problems {
+            action = action.max(self.judge(source, &problem.error, problem.action)?);
+        }
+        Ok((action == Action7606::Use).then_some(report.attributes))
+    }
+
+    fn judge(
+        &mut self,
+        source: Source,
+        error: &AttributeError,
+        action: UpdateErrorAction,
+    ) -> Result<Action7606, Fatal> {
+        let neighbor = self.sources[source.0 as usize].address;
+        tracing::warn!(%neighbor, %error, ?action, "malformed UPDATE");
+        let action_name = match action {
+            UpdateErrorAction::AttributeDiscard => "attribute-discard",
+            UpdateErrorAction::TreatAsWithdraw => "treat-as-withdraw",
+            UpdateErrorAction::AfiSafiDisable => "afi-safi-disable",
+            UpdateErrorAction::SessionReset => "session-reset",
+        };
+        *self.counters.update_errors.entry((error.code.to_string(), action_name)).or_default() += 1;
+        match action {
+            UpdateErrorAction::AttributeDiscard => Ok(Action7606::Use),
+            UpdateErrorAction::TreatAsWithdraw => Ok(Action7606::Withdraw),
+            // A family that cannot be read any more cannot be ignored either: what it withdraws would stay.
+            UpdateErrorAction::AfiSafiDisable | UpdateErrorAction::SessionReset => Err(Fatal(error.notification())),
+        }
+    }
+
+    /// Interns a decoded set.
+    pub(super) fn intern(&mut self, mut attributes: PathAttributes, next_hop: Option<NextHop>) -> AttrId {
+        attributes.next_hop = None;
+        let record = AttrRecord::new(&attributes, &Self::identity(&self.config));
+        let mut wire = BytesMut::new();
+        attributes.encode(&canonical_params(), &mut wire);
+        debug_assert!(RawAttributes::new(&wire).flatten().all(|a| !is_kept_apart(a.code)), "kept apart");
+        self.attrs.intern(&wire, next_hop, record)
+    }
+
+    /// Loops, policy and next hop: may a path with these attributes enter the Adj-RIB-In of this source?
+    fn is_acceptable(&self, source: Source, attr: AttrId) -> bool {
+        let Some(peer) = self.peer(source) else { return false };
+        let Some(established) = &peer.established else { return false };
+        let terms = &established.terms;
+        let set = self.attrs.set(attr);
+        let record = &set.record;
+        let has_local_as = || decode_canonical(&set.wire).as_path.is_some_and(|path| path.contains(terms.local_as));
+        let has_own_as = record.has_own_as || (terms.local_as != self.config.asn && has_local_as());
+        // RFC 4271 §9.1.2: our AS in the path. RFC 4456 §8: our identifier as originator, our cluster in the list.
+        let is_loop =
+            has_own_as || record.originator == Some(self.config.router_id) || record.has_own_cluster;
+        let has_next_hop =
+            set.next_hop.is_some_and(|next_hop| is_usable(next_hop) && !terms.own.contains(next_hop.addr()));
+        !is_loop && has_next_hop && peer.options().import == PolicyRef::Accept
+    }
+
+    fn announce_all(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        family: Family,
+        nlri: &[u8],
+        attr: AttrId,
+        params: &SessionParams,
+    ) {
+        let afi_safi = family.afi_safi();
+        let rib = &mut self.ribs[family.index()];
+        let mut new = 0;
+        for nlri in NlriIter::new(nlri, afi_safi, params.add_path_rx(afi_safi)).flatten() {
+            let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
+            let length = nlri.canonical(&mut key);
+            let path = Path { source, attr, path_id: nlri.path_id.unwrap_or(0) };
+            new += u32::from(rib.announce(&mut self.attrs, &key[..length], path) == Announced::New);
+        }
+        let info = &mut self.sources[source.0 as usize];
+        info.path_count[family.index()] += new;
+        let total: u32 = info.path_count.iter().sum();
+        let limit = self.peer(source).and_then(|peer| peer.options().max_prefixes);
+        if limit.is_some_and(|limit| total > limit) {
+            tracing::warn!(neighbor = %self.sources[source.0 as usize].address, total, "more prefixes than max_prefixes");
+            self.stop_peer(now, source, &Notification::cease(subcode::cease::MAXIMUM_PREFIXES));
+        }
+    }
+
+    fn withdraw_family(&mut self, source: Source, family: AfiSafi, nlri: &[u8], params: &SessionParams) {
+        if let Some(family) = self.negotiated_family(source, family) {
+            self.withdraw_all(source, family, nlri, params);
+        }
+    }
+
+    fn withdraw_all(&mut self, source: Source, family: Family, nlri: &[u8], params: &SessionParams) {
+        let afi_safi = family.afi_safi();
+        let rib = &mut self.ribs[family.index()];
+        let mut gone = 0;
+        for nlri in NlriIter::new(nlri, afi_safi, params.add_path_rx(afi_safi)).flatten() {
+            let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
+            let length = nlri.canonical(&mut key);
+            let path_id = nlri.path_id.unwrap_or(0);
+            gone += u32::from(rib.withdraw(&mut self.attrs, &key[..length], source, path_id));
+        }
+        self.sources[source.0 as usize].path_count[family.index()] -= gone;
+    }
+
+    /// Removes a source's paths of some families, all of them or the stale ones.
+    pub(super) fn purge(&mut self, source: Source, only_stale: bool, families: &[Family]) {
+        for family in families {
+            let index = family.index();
+            if self.sources[source.0 as usize].path_count[index] > 0 {
+                let gone = self.ribs[index].remove_source(&mut self.attrs, source, only_stale);
+                self.sources[source.0 as usize].path_count[index] -= gone as u32;
+            }
+        }
+    }
+
+    /// RFC 4724 §4.2: what is still stale was not announced again.
+    fn handle_end_of_rib(&mut self, now: MonoTime, source: Source, family: AfiSafi) {
+        let Some(family) = self.negotiated_family(source, family) else { return };
+        let Some(peer) = self.peer_mut(source) else { return };
+        if let Some(established) = &mut peer.established {
+            established.end_of_rib[family.index()] = true;
+        }
+        if let Some(retention) = &mut peer.retention {
+            let was_stale = std::mem::take(&mut retention.stale[family.index()]);
+            if retention.stale == [false; Family::ALL.len()] {
+                peer.retention = None;
+            }
+            if was_stale {
+                self.purge(source, true, &[family]);
+            }
+        }
+        self.check_convergence(now);
+    }
+
+    fn negotiated_family(&self, source: Source, family: AfiSafi) -> Option<Family> {
+        let family = Family::from_afi_safi(family)?;
+        let established = self.peer(source)?.established.as_ref()?;
+        established.terms.families.contains(&family).then_some(family)
+    }
+}
+
+/// What is left of an RFC 7606 action once the session is to stay.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Action7606 {
+    Use,
+    Withdraw,
+}
+
+impl<'a> Sections<'a> {
+    fn mp_nlri(&self) -> impl Iterator<Item = (AfiSafi, &'a [u8])> + use<'a> {
+        let reach = self.reach.as_ref().map(|reach| (reach.family, reach.nlri));
+        let unreach = self.unreach.as_ref().map(|unreach| (unreach.family, unreach.nlri));
+        reach.into_iter().chain(unreach)
+    }
+}
+
+fn type_name(kind: MessageType) -> &'static str {
+    match kind {
+        MessageType::OPEN => "open",
+        MessageType::UPDATE => "update",
+        MessageType::NOTIFICATION => "notification",
+        MessageType::KEEPALIVE => "keepalive",
+        _ => "route-refresh",
+    }
+}

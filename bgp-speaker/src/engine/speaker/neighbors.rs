@@ -1,0 +1,79 @@
+//! Peers come and go: listed ones with the configuration, dynamic ones with their connections.
+
+use super::{Engine, RefusedConnection};
+use crate::config::{Family, ListenRange, Neighbor};
+use crate::engine::deadlines::Owner;
+use crate::engine::peer::{Peer, SourceInfo};
+use crate::engine::rib::Source;
+use crate::engine::time::MonoTime;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+impl Engine {
+    /// Makes a peer and lets it start at once.
+    pub(super) fn add_peer(&mut self, now: MonoTime, neighbor: Neighbor, range: Option<IpNet>) -> Source {
+        let address = neighbor.address;
+        let source = self.free_slot();
+        self.sources[source.0 as usize] = SourceInfo::new(address);
+        let mut peer = Peer::new(source, neighbor, range, self.seed, now);
+        if peer.connects() {
+            peer.retry_at = Some(now);
+        }
+        self.deadlines.arm(Owner::Peer(source), now);
+        self.peers[source.0 as usize] = Some(Box::new(peer));
+        self.by_address.insert(address, source);
+        source
+    }
+
+    /// Forgets a peer without connections, with all of its paths.
+    pub(super) fn forget_peer(&mut self, source: Source) {
+        self.purge(source, false, &Family::ALL);
+        if let Some(peer) = self.peers[source.0 as usize].take() {
+            self.by_address.remove(&peer.neighbor.address);
+            self.free_slots.push(source.0);
+        }
+    }
+
+    /// A slot that no unread byte of a group's log still refers to.
+    fn free_slot(&mut self) -> Source {
+        let is_clean = |slot: &u32| !self.groups.iter().flatten().any(|group| group.mentions(Source(*slot)));
+        if let Some(position) = self.free_slots.iter().position(is_clean) {
+            return Source(self.free_slots.swap_remove(position));
+        }
+        self.peers.push(None);
+        self.sources.push(SourceInfo::new(IpAddr::from([0; 4])));
+        Source((self.peers.len() - 1) as u32)
+    }
+
+    /// The peer of a remote address: listed, already admitted, or admitted now by a range.
+    pub(super) fn admit(&mut self, now: MonoTime, remote: IpAddr) -> Result<Source, RefusedConnection> {
+        if self.stopping {
+            return Err(RefusedConnection::Stopping);
+        }
+        if let Some(source) = self.by_address.get(&remote) {
+            let is_enabled = self.peer(*source).is_some_and(|peer| peer.neighbor.enabled);
+            return if is_enabled { Ok(*source) } else { Err(RefusedConnection::Disabled) };
+        }
+        let range = self.range_of(remote).ok_or(RefusedConnection::UnknownPeer)?.clone();
+        let members = self.peers.iter().flatten().filter(|peer| peer.range == Some(range.prefix)).count();
+        if members >= range.max_sessions as usize {
+            return Err(RefusedConnection::RangeFull);
+        }
+        let neighbor = Self::dynamic_neighbor(&range, remote);
+        Ok(self.add_peer(now, neighbor, Some(range.prefix)))
+    }
+
+    /// The longest range that contains an address.
+    pub(super) fn range_of(&self, remote: IpAddr) -> Option<&ListenRange> {
+        self.config
+            .listen_ranges
+            .iter()
+            .filter(|range| range.prefix.contains(&remote))
+            .max_by_key(|range| range.prefix.prefix_len())
+    }
+
+    /// What a range makes of an address.
+    pub(super) fn dynamic_neighbor(range: &ListenRange, remote: IpAddr) -> Neighbor {
+        Neighbor { passive: true, options: range.options.clone(), ..Neighbor::ibgp(remote) }
+    }
+}

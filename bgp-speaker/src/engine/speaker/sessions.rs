@@ -1,0 +1,459 @@
+//! Connections and state machines: inputs from the driver, and what the machines' actions lead to.
+
+use super::{ConnectTarget, Effect, Engine, RefusedConnection, StopMode};
+use crate::config::Family;
+use crate::engine::collision::{Direction, OtherConnection, loser};
+use crate::engine::conn::ConnId;
+use crate::engine::deadlines::Owner;
+use crate::engine::negotiate::{LocalSide, Negotiated, RestartFlags, local_open, negotiate};
+use crate::engine::next_hop::SelfAddresses;
+use crate::engine::peer::{Established, Retention};
+use crate::engine::rib::Source;
+use crate::engine::session::{Action, DownReason, Event, State, StateKind};
+use crate::engine::time::MonoTime;
+use bgp_proto::{Message, Notification, NotificationCode, Open, subcode};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A new connection this soon after a session came up was made at the same time as it, not after a restart.
+const SETTLED_AFTER: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// A neighbour has connected. `others` are further addresses of ours on the interface.
+    ///
+    /// # Errors
+    /// Nobody with this address is expected; the connection is to be closed.
+    pub fn accept(
+        &mut self,
+        now: MonoTime,
+        remote: SocketAddr,
+        local: IpAddr,
+        others: &[IpAddr],
+    ) -> Result<ConnId, RefusedConnection> {
+        let source = self.admit(now, remote.ip())?;
+        self.make_room(now, source)?;
+        let id = self.new_conn(source, Direction::Incoming);
+        if let Some(peer) = self.peer_mut(source) {
+            peer.connections[Direction::Incoming.index()].conn = Some(id);
+        }
+        self.drive(now, source, Direction::Incoming, Event::StartPassive);
+        self.connected(now, id, local, others);
+        Ok(id)
+    }
+
+    /// A neighbour connects again while its earlier connection is still there. One that has not led to a session
+    /// gives way; a session only if the neighbour may have restarted (RFC 4724 §5).
+    fn make_room(&mut self, now: MonoTime, source: Source) -> Result<(), RefusedConnection> {
+        let Some(peer) = self.peer(source) else { return Ok(()) };
+        let incoming = &peer.connections[Direction::Incoming.index()];
+        if incoming.conn.is_none() {
+            return Ok(());
+        }
+        let has_restart = incoming.session.negotiated().is_some_and(|n| n.graceful_restart.is_some());
+        let event = match incoming.session.kind() {
+            StateKind::Established if !(has_restart && self.is_restart_suspect(now, source)) => {
+                return Err(RefusedConnection::AlreadyConnected);
+            }
+            StateKind::Established => {
+                self.close(source, Direction::Incoming);
+                Event::TcpConnectionFails("the neighbour has opened a new connection".to_owned())
+            }
+            _ => Event::OpenCollisionDump,
+        };
+        self.drive(now, source, Direction::Incoming, event);
+        Ok(())
+    }
+
+    /// An attempt succeeded: our address of it, and further ones on the interface.
+    pub fn connected(&mut self, now: MonoTime, id: ConnId, local: IpAddr, others: &[IpAddr]) {
+        let Some((source, direction)) = self.conns.get(&id).map(|conn| (conn.source, conn.direction)) else { return };
+        let Some(peer) = self.peer(source) else { return };
+        let options = peer.options();
+        let configured = &self.config.local_addresses;
+        let local_side = LocalSide {
+            open: local_open(&self.config, options, self.restart_flags()),
+            remote_as: self.config.remote_as(options),
+            own: SelfAddresses::new(local, if configured.is_empty() { others } else { configured }),
+        };
+        self.drive(now, source, direction, Event::TcpConnected(Box::new(local_side)));
+    }
+
+    /// An attempt failed.
+    pub fn connect_failed(&mut self, now: MonoTime, id: ConnId, why: &str) {
+        self.closed(now, id, why);
+    }
+
+    /// A connection is gone, or the driver has carried out [`Effect::Close`].
+    pub fn closed(&mut self, now: MonoTime, id: ConnId, why: &str) {
+        let Some(conn) = self.conns.remove(&id) else { return };
+        if !conn.is_closing {
+            self.drive(now, conn.source, conn.direction, Event::TcpConnectionFails(why.to_owned()));
+            self.release_conn(conn.source, conn.direction, id);
+        }
+        self.tidy_peer(now, conn.source);
+    }
+
+    /// A deadline may have passed.
+    pub fn handle_deadline(&mut self, now: MonoTime) {
+        while let Some(owner) = self.deadlines.pop_due(now) {
+            match owner {
+                Owner::Session(source, direction) => {
+                    let mut actions = std::mem::take(&mut self.scratch.actions);
+                    if let Some(peer) = self.peer_mut(source) {
+                        peer.connections[direction.index()].session.handle_deadline(now, &mut actions);
+                    }
+                    self.perform(now, source, direction, &mut actions);
+                    self.scratch.actions = actions;
+                }
+                Owner::Peer(source) => self.peer_deadline(now, source),
+                Owner::Convergence => self.check_convergence(now),
+            }
+        }
+    }
+
+    /// Ends all sessions; none is started any more. The driver goes on until nothing is left to write.
+    pub fn stop(&mut self, now: MonoTime, mode: StopMode) {
+        self.stopping = true;
+        let sources: Vec<Source> = self.by_address.values().copied().collect();
+        for source in sources {
+            match mode {
+                StopMode::Restart => self.for_both(now, source, |_| Event::CloseSilently),
+                StopMode::Leave => self.stop_peer(now, source, &Notification::administrative_shutdown("")),
+            }
+        }
+    }
+
+    /// Ends a peer's sessions for a reason that is meant to last: with RFC 8538, a Hard Reset.
+    pub(super) fn stop_peer(&mut self, now: MonoTime, source: Source, why: &Notification) {
+        self.for_both(now, source, |negotiated| {
+            let is_hard = negotiated.is_some_and(Negotiated::has_notification_restart);
+            Event::Stop(if is_hard { Notification::hard_reset(why) } else { why.clone() })
+        });
+    }
+
+    /// Ends a peer's sessions so that they come again with what has changed; routes are kept if both can.
+    pub(super) fn reset_peer(&mut self, now: MonoTime, source: Source, why: &Notification) {
+        self.for_both(now, source, |_| Event::Stop(why.clone()));
+        if let Some(peer) = self.peer_mut(source)
+            && peer.connects()
+        {
+            peer.retry_at = Some(now);
+            self.deadlines.arm(Owner::Peer(source), now);
+        }
+    }
+
+    fn for_both(&mut self, now: MonoTime, source: Source, event: impl Fn(Option<&Negotiated>) -> Event) {
+        for direction in Direction::BOTH {
+            let Some(peer) = self.peer(source) else { return };
+            let event = event(peer.session(direction).negotiated());
+            self.drive(now, source, direction, event);
+        }
+    }
+
+    fn restart_flags(&self) -> RestartFlags {
+        RestartFlags {
+            restarting: self.convergence.is_deferring(),
+            // A speaker that starts afresh has forwarded nothing before; one that runs has gone on forwarding.
+            forwarding_preserved: self.convergence.is_restarting() || self.convergence.is_done(),
+        }
+    }
+
+    /// An OPEN, with the collision that it may reveal (RFC 4271 §6.8).
+    pub(super) fn handle_open(&mut self, now: MonoTime, source: Source, direction: Direction, open: Open) {
+        if let Some(losing) = self.collision(now, source, direction, &open) {
+            if losing == direction {
+                return self.drive(now, source, direction, Event::OpenCollisionDump);
+            }
+            let event = if self.peer(source).is_some_and(|p| p.session(losing).kind() == StateKind::Established) {
+                Event::TcpConnectionFails("the neighbour has opened a new connection".to_owned())
+            } else {
+                Event::OpenCollisionDump
+            };
+            self.drive(now, source, losing, event);
+        }
+        self.drive(now, source, direction, Event::Open(Box::new(open)));
+    }
+
+    fn collision(&self, now: MonoTime, source: Source, new: Direction, open: &Open) -> Option<Direction> {
+        let peer = self.peer(source)?;
+        let local = peer.session(new).local()?;
+        negotiate(local, open).ok()?;
+        let other = peer.session(new.other());
+        let other = OtherConnection {
+            state: other.kind(),
+            is_settled: self.is_restart_suspect(now, source),
+            has_graceful_restart: other.negotiated().is_some_and(|n| n.graceful_restart.is_some()),
+        };
+        let ours = (local.open.bgp_id, local.open.asn);
+        loser(new, other, ours, (open.bgp_id, open.asn))
+    }
+
+    /// Has the session been up for long enough that a new connection means a restart?
+    fn is_restart_suspect(&self, now: MonoTime, source: Source) -> bool {
+        let established = self.peer(source).and_then(|peer| peer.established.as_ref());
+        established.is_some_and(|established| now.since(established.since) >= SETTLED_AFTER)
+    }
+
+    /// Feeds one event to one machine and performs what it asks for.
+    pub(super) fn drive(&mut self, now: MonoTime, source: Source, direction: Direction, event: Event) {
+        let mut actions = std::mem::take(&mut self.scratch.actions);
+        if let Some(peer) = self.peer_mut(source) {
+            peer.connections[direction.index()].session.handle(now, event, &mut actions);
+        }
+        self.perform(now, source, direction, &mut actions);
+        self.scratch.actions = actions;
+    }
+
+    fn perform(&mut self, now: MonoTime, source: Source, direction: Direction, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Connect => self.start_connect(source, direction),
+                Action::Send(message) => self.send(source, direction, &message),
+                Action::Close => self.close(source, direction),
+                Action::Up => self.session_up(now, source, direction),
+                Action::Down(reason) => self.session_down(now, source, direction, reason),
+            }
+        }
+        let Some(peer) = self.peers[source.0 as usize].as_deref() else { return };
+        let connection = &peer.connections[direction.index()];
+        let deadline = connection.session.next_deadline();
+        if let (Some(id), Some(negotiated)) = (connection.conn, connection.session.negotiated())
+            && let Some(conn) = self.conns.get_mut(&id)
+            && *conn.params != negotiated.params
+        {
+            conn.params = Arc::new(negotiated.params.clone());
+        }
+        if let Some(at) = deadline {
+            self.deadlines.arm(Owner::Session(source, direction), at);
+        }
+    }
+
+    fn start_connect(&mut self, source: Source, direction: Direction) {
+        let id = self.new_conn(source, direction);
+        let Some(peer) = self.peer_mut(source) else { return };
+        peer.connections[direction.index()].conn = Some(id);
+        let neighbor = &peer.neighbor;
+        let target = ConnectTarget {
+            conn: id,
+            remote: SocketAddr::new(neighbor.address, neighbor.port),
+            local: neighbor.local_address,
+            password: neighbor.options.password.clone(),
+            ttl_security: neighbor.options.ttl_security,
+        };
+        self.effects.push_back(Effect::Connect(target));
+    }
+
+    pub(super) fn send(&mut self, source: Source, direction: Direction, message: &Message) {
+        let Some(peer) = self.peers[source.0 as usize].as_deref_mut() else { return };
+        let Some(id) = peer.connections[direction.index()].conn else { return };
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let name = message_name(message);
+        if let Err(error) = message.encode(&conn.params, &mut self.scratch.encoded) {
+            tracing::error!(neighbor = %peer.neighbor.address, %error, "cannot encode {name}");
+            return;
+        }
+        *peer.messages_sent.entry(name).or_default() += 1;
+        *self.counters.sent.entry(name).or_default() += 1;
+        conn.control.push_back(self.scratch.encoded.split().freeze());
+        self.wake(id);
+    }
+
+    fn close(&mut self, source: Source, direction: Direction) {
+        let Some(peer) = self.peer_mut(source) else { return };
+        let Some(id) = peer.connections[direction.index()].conn.take() else { return };
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.is_closing = true;
+            self.effects.push_back(Effect::Close(id));
+        }
+    }
+
+    fn release_conn(&mut self, source: Source, direction: Direction, id: ConnId) {
+        if let Some(peer) = self.peer_mut(source) {
+            peer.connections[direction.index()].conn.take_if(|conn| *conn == id);
+        }
+    }
+
+    fn session_up(&mut self, now: MonoTime, source: Source, direction: Direction) {
+        let Some(peer) = self.peers[source.0 as usize].as_deref_mut() else { return };
+        let State::Established(negotiated) = peer.session(direction).state() else { return };
+        let negotiated = negotiated.clone();
+        peer.established = Some(Established {
+            direction,
+            since: now,
+            terms: negotiated.clone(),
+            groups: [None; Family::ALL.len()],
+            end_of_rib: [false; Family::ALL.len()],
+            last_attributes: None,
+        });
+        peer.established_count += 1;
+        peer.state_since = now;
+        peer.retry_at = None;
+        peer.last_error = None;
+        let relation = peer.relation(negotiated.is_external());
+        let (address, name) = (peer.neighbor.address, peer.neighbor.name.clone());
+        let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
+        let info = &mut self.sources[source.0 as usize];
+        (info.relation, info.router_id) = (relation, negotiated.remote_id);
+        tracing::info!(neighbor = %address, name, families = ?negotiated.families, "session established");
+        *self.counters.transitions.entry(("Established", "")).or_default() += 1;
+        if is_connecting {
+            self.drive(now, source, direction.other(), Event::OpenCollisionDump);
+        }
+        self.restore_families(source, &negotiated);
+        self.joins.extend(negotiated.families.iter().map(|family| (source, *family)));
+        self.convergence.note_up(now);
+        self.check_convergence(now);
+    }
+
+    /// RFC 4724 §4.2: what the neighbour did not keep, or does not exchange any more, goes now; the rest stays stale
+    /// until its End-of-RIB.
+    fn restore_families(&mut self, source: Source, negotiated: &Negotiated) {
+        let Some(retention) = self.peer_mut(source).and_then(|peer| peer.retention.as_mut()) else { return };
+        let mut lost = Vec::new();
+        for family in Family::ALL {
+            let is_kept = negotiated.families.contains(&family) && negotiated.restart_family(family) == Some(true);
+            if retention.stale[family.index()] && !is_kept {
+                retention.stale[family.index()] = false;
+                lost.push(family);
+            }
+        }
+        if retention.stale == [false; Family::ALL.len()]
+            && let Some(peer) = self.peer_mut(source)
+        {
+            peer.retention = None;
+        }
+        self.purge(source, true, &lost);
+    }
+
+    fn session_down(&mut self, now: MonoTime, source: Source, direction: Direction, reason: DownReason) {
+        let stopping = self.stopping;
+        let Some(peer) = self.peer_mut(source) else { return };
+        let was_up = peer.established.as_ref().is_some_and(|established| established.direction == direction);
+        let is_collision = matches!(&reason, DownReason::NotificationSent(n)
+            if n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::CONNECTION_COLLISION);
+        peer.connections[direction.index()].conn = None;
+        if !is_collision {
+            peer.last_error = Some(reason.to_string());
+        }
+        let has_other = peer.session(direction.other()).kind() >= StateKind::OpenSent;
+        if !stopping && peer.connects() && !has_other {
+            if is_persistent(&reason) {
+                peer.back_off_fully();
+            }
+            peer.schedule_retry(now);
+            if let Some(at) = peer.retry_at {
+                self.deadlines.arm(Owner::Peer(source), at);
+            }
+        }
+        let Some(peer) = self.peer_mut(source) else { return };
+        let address = peer.neighbor.address;
+        if was_up {
+            peer.state_since = now;
+            tracing::info!(neighbor = %address, %reason, "session ended");
+            *self.counters.transitions.entry(("Idle", reason.label())).or_default() += 1;
+            self.leave_and_keep_or_purge(now, source, &reason);
+        } else if !is_collision {
+            tracing::debug!(neighbor = %address, %reason, "no session");
+        }
+        self.tidy_peer(now, source);
+    }
+
+    fn leave_and_keep_or_purge(&mut self, now: MonoTime, source: Source, reason: &DownReason) {
+        let Some(established) = self.peer_mut(source).and_then(|peer| peer.established.take()) else { return };
+        if let Some(last) = established.last_attributes {
+            self.attrs.release(last.attr);
+        }
+        for index in established.groups.into_iter().flatten() {
+            self.leave_group(index, source);
+        }
+        self.joins.retain(|(joining, _)| *joining != source);
+        self.refreshes.retain(|(refreshed, _)| *refreshed != source);
+        let is_enabled = self.peer(source).is_some_and(|peer| peer.neighbor.enabled);
+        let (restart_time, kept) =
+            families_to_keep(&established.terms, reason).filter(|_| is_enabled).unwrap_or_default();
+        let lost: Vec<Family> = Family::ALL.into_iter().filter(|family| !kept.contains(family)).collect();
+        self.purge(source, false, &lost);
+        let mut stale = [false; Family::ALL.len()];
+        for family in kept {
+            stale[family.index()] = self.ribs[family.index()].mark_stale(source) > 0;
+        }
+        if stale.contains(&true)
+            && let Some(peer) = self.peer_mut(source)
+        {
+            let until = now + restart_time;
+            peer.retention = Some(Retention { until, stale });
+            self.deadlines.arm(Owner::Peer(source), until);
+        }
+    }
+
+    fn peer_deadline(&mut self, now: MonoTime, source: Source) {
+        let stopping = self.stopping;
+        let Some(peer) = self.peer_mut(source) else { return };
+        if let Some(retention) = peer.retention.take_if(|retention| retention.until <= now) {
+            let stale: Vec<Family> =
+                Family::ALL.into_iter().filter(|family| retention.stale[family.index()]).collect();
+            tracing::info!(neighbor = %peer.neighbor.address, "restart time over, stale routes removed");
+            self.purge(source, true, &stale);
+        }
+        let Some(peer) = self.peer_mut(source) else { return };
+        if peer.retry_at.is_some_and(|at| at <= now) {
+            peer.retry_at = None;
+            if peer.connects() && peer.established.is_none() && !stopping {
+                self.drive(now, source, Direction::Outgoing, Event::Start);
+            }
+        }
+        if let Some(peer) = self.peer(source) {
+            let next = [peer.retry_at, peer.retention.as_ref().map(|retention| retention.until)];
+            if let Some(at) = next.into_iter().flatten().min() {
+                self.deadlines.arm(Owner::Peer(source), at);
+            }
+        }
+        self.tidy_peer(now, source);
+    }
+
+    /// A dynamic neighbour without connection and routes is forgotten.
+    fn tidy_peer(&mut self, now: MonoTime, source: Source) {
+        if self.peer(source).is_some_and(|peer| peer.range.is_some() && peer.is_gone()) {
+            self.forget_peer(source);
+        }
+        self.check_convergence(now);
+    }
+}
+
+/// RFC 4724 §4.2, RFC 8538 §4: for how long, and of which families, are routes kept?
+fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration, Vec<Family>)> {
+    let restart = terms.graceful_restart.as_ref()?;
+    let keeps = match reason {
+        DownReason::TcpFailed(_) | DownReason::ClosedForRestart => true,
+        DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) => {
+            restart.notification && !n.is_hard_reset()
+        }
+    };
+    if !keeps || restart.restart_time_secs == 0 {
+        return None;
+    }
+    let families = terms.families.iter().filter(|family| terms.restart_family(**family).is_some());
+    Some((Duration::from_secs(u64::from(restart.restart_time_secs)), families.copied().collect()))
+}
+
+fn message_name(message: &Message) -> &'static str {
+    match message {
+        Message::Open(_) => "open",
+        Message::Update(_) => "update",
+        Message::Notification(_) => "notification",
+        Message::Keepalive => "keepalive",
+        Message::RouteRefresh(_) => "route-refresh",
+    }
+}
+
+/// Will the next attempt most likely end the same way, unless somebody changes a configuration?
+fn is_persistent(reason: &DownReason) -> bool {
+    match reason {
+        DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) => {
+            n.code == NotificationCode::OPEN_MESSAGE_ERROR.0
+                || (n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES)
+        }
+        DownReason::TcpFailed(_) | DownReason::ClosedForRestart => false,
+    }
+}

@@ -1,0 +1,23 @@
+//! Update groups: the only way out.
+//!
+//! Sessions whose UPDATE bytes would be equal share a group per family: one bit per prefix as Adj-RIB-Out, one
+//! encoder, one [`Log`] of immutable chunks. A member is a cursor into that log. What differs a little between
+//! members does not split groups but is kept beside them:
+//!
+//! - **Split horizon.** A chunk knows which bytes came of which member's own routes; that member skips them. When
+//!   its own route displaces another's, it alone is told a withdrawal.
+//! - **Joining.** All who join while the log has not moved far share one walk of the table ([`Dump`]), then read on
+//!   from the position at which the walk was made.
+//! - **Slow members** leave the log when it grows past a bound, keep one dirty bit per prefix, and are served the
+//!   latest state from the RIB when they read again.
+
+mod dump;
+mod encode;
+mod group;
+mod key;
+mod log;
+mod member;
+
+pub use encode::{ExportView, export, export_attributes};
+pub use group::{SLOW_LOG_BYTES, UpdateGroup};
+pub use key::GroupKey;

@@ -1,0 +1,396 @@
+//! One update group: Adj-RIB-Out as one bit per prefix, what is pending, the log, the members.
+
+use super::dump::Dump;
+use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawals, end_of_rib, export};
+use super::key::GroupKey;
+use super::log::{Chunk, ChunkBuilder, Log};
+use super::member::{Member, PrivateItem};
+use crate::config::Family;
+use crate::engine::rib::{Bitmap, Change, PrefixId, PrefixTable, Source};
+use bgp_proto::{
+    AttributeCode, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams, UpdateView, frame,
+};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Members that hold back more of the log than this are slow.
+pub const SLOW_LOG_BYTES: usize = 16 * 1024 * 1024;
+/// How many prefixes a slow member is served at a time.
+const SLOW_BATCH: usize = 4096;
+
+/// One per distinct [`GroupKey`] with members.
+#[derive(Debug)]
+pub struct UpdateGroup {
+    /// What its members have in common.
+    pub key: GroupKey,
+    advertised: Bitmap,
+    pending: Vec<PrefixId>,
+    pending_bits: Bitmap,
+    /// (prefix, source): the source's own route took the place of another's; it must forget that one.
+    unlearn: Vec<(PrefixId, Source)>,
+    log: Log,
+    dump: Option<Dump>,
+    /// In a stable order, so that a run can be repeated.
+    members: BTreeMap<Source, Member>,
+}
+
+impl UpdateGroup {
+    /// Without members, and with all best paths in its Adj-RIB-Out that it may have.
+    pub fn new(key: GroupKey, view: &ExportView<'_>) -> Self {
+        let mut group = Self {
+            key,
+            advertised: Bitmap::default(),
+            pending: Vec::new(),
+            pending_bits: Bitmap::default(),
+            unlearn: Vec::new(),
+            log: Log::default(),
+            dump: None,
+            members: BTreeMap::new(),
+        };
+        for id in view.rib.prefixes.ids() {
+            if group.exported(view, id).is_some() {
+                group.advertised.insert(id);
+            }
+        }
+        group
+    }
+
+    /// Nobody reads it any more.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// One member.
+    pub fn member(&self, source: Source) -> Option<&Member> {
+        self.members.get(&source)
+    }
+
+    /// Members that are served from their bitmap.
+    pub fn slow_count(&self) -> usize {
+        self.members.values().filter(|member| member.is_slow()).count()
+    }
+
+    /// Prefixes advertised to the group.
+    pub fn advertised(&self) -> &Bitmap {
+        &self.advertised
+    }
+
+    /// Heap bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.advertised.memory_bytes()
+            + self.pending_bits.memory_bytes()
+            + self.pending.capacity() * 4
+            + self.log.bytes()
+            + self.dump.as_ref().map_or(0, |dump| dump.bytes)
+            + self.members.values().filter_map(|m| m.dirty.as_ref()).map(Bitmap::memory_bytes).sum::<usize>()
+    }
+
+    /// A best path changed.
+    pub fn note(&mut self, change: &Change) {
+        self.mark_pending(change.id);
+        if let (Some(old), Some(new)) = (change.old, change.new)
+            && old.source != new.source
+            && new.source != Source::LOCAL
+        {
+            self.unlearn.push((change.id, new.source));
+        }
+    }
+
+    /// Anything to encode?
+    pub fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Encodes what is pending and publishes it; members that have something to read now are passed to `wake`.
+    pub fn flush(&mut self, view: &ExportView<'_>, mut wake: impl FnMut(Source)) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut announcements = Vec::with_capacity(pending.len());
+        let mut withdrawals = Vec::new();
+        for &id in &pending {
+            self.pending_bits.remove(id);
+            match self.exported(view, id) {
+                Some(announce) => {
+                    self.advertised.insert(id);
+                    announcements.push(announce);
+                }
+                None if self.advertised.remove(id) => withdrawals.push(id),
+                None => {}
+            }
+        }
+        let mut builder = ChunkBuilder::default();
+        encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
+        encode_announcements(view, &self.key, &mut announcements, &mut builder);
+        for member in self.members.values_mut() {
+            if let Some(dirty) = &mut member.dirty {
+                let changed = announcements.iter().map(|a| a.id).chain(withdrawals.iter().copied());
+                changed.for_each(|id| _ = dirty.insert(id));
+            }
+        }
+        let chunks = builder.finish();
+        let has_news = !chunks.is_empty();
+        chunks.into_iter().for_each(|chunk| self.log.publish(chunk));
+        self.unlearn_own(view, &mut wake);
+        if has_news {
+            self.members.keys().for_each(|source| wake(*source));
+            self.drop_dump_if_outgrown();
+        }
+    }
+
+    /// Members that hold back too much of the log leave it. Their prefixes that are missing from `prefixes` are
+    /// inserted again, without paths, and reported to `emptied`.
+    pub fn detach_slow(&mut self, prefixes: &mut PrefixTable, limit: usize, mut emptied: impl FnMut(PrefixId)) {
+        while self.log.bytes() > limit {
+            let first = self.log.first();
+            if self.dump.as_ref().is_some_and(|dump| dump.at == first) {
+                self.drop_dump();
+                continue;
+            }
+            let Some(member) = self.members.values_mut().find(|m| !m.is_slow() && m.cursor == first) else { return };
+            let mut dirty = Bitmap::default();
+            let params = self.key.params();
+            let mut mark = |bytes: &Bytes| {
+                for_each_prefix(bytes, &params, self.key.family, |key| {
+                    let id = prefixes.find(key).unwrap_or_else(|| {
+                        let id = prefixes.insert(key);
+                        emptied(id);
+                        id
+                    });
+                    dirty.insert(id);
+                });
+            };
+            for item in member.private.drain(..) {
+                member.owes_end_of_rib |= item.is_end_of_rib;
+                mark(&item.bytes);
+            }
+            self.log.chunks_from(first).for_each(|chunk| mark(chunk.bytes()));
+            member.dirty = Some(dirty);
+            tracing::warn!(slot = member.source.0, "neighbour reads too slowly, served from a bitmap from now on");
+            self.log.remove_reader(first);
+        }
+    }
+
+    /// A session joins: it gets the table, then what follows, and an End-of-RIB between the two if `end_of_rib`.
+    pub fn join(&mut self, view: &ExportView<'_>, source: Source, with_end_of_rib: bool) {
+        debug_assert!(!self.is_pending(), "joining after a flush");
+        let at = self.dump(view);
+        let mut member = Member::new(source, at);
+        self.push_dump(&mut member);
+        if with_end_of_rib {
+            member.private.push_back(self.end_of_rib_item(at));
+        }
+        self.log.add_reader(at);
+        self.members.insert(source, member);
+    }
+
+    /// The member is sent the whole table again (RFC 2918), behind what it has not read yet.
+    pub fn refresh(&mut self, view: &ExportView<'_>, source: Source) {
+        debug_assert!(!self.is_pending(), "refreshing after a flush");
+        let Some(member) = self.members.get_mut(&source) else { return };
+        if let Some(dirty) = &mut member.dirty {
+            self.advertised.iter().for_each(|id| _ = dirty.insert(id));
+            return;
+        }
+        // What was published since the dump's position, it may have read already, and the dump would take it
+        // back; so the dump must be as of now.
+        if self.dump.as_ref().is_some_and(|dump| dump.at != self.log.end()) {
+            self.drop_dump();
+        }
+        self.dump(view);
+        if let Some(mut member) = self.members.remove(&source) {
+            self.push_dump(&mut member);
+            self.members.insert(source, member);
+        }
+    }
+
+    /// Tells a member that it has the whole table.
+    pub fn send_end_of_rib(&mut self, source: Source) {
+        let item = self.end_of_rib_item(self.log.end());
+        if let Some(member) = self.members.get_mut(&source) {
+            if member.is_slow() {
+                member.owes_end_of_rib = true;
+            } else {
+                member.private.push_back(item);
+            }
+        }
+    }
+
+    /// A session leaves.
+    pub fn leave(&mut self, source: Source) {
+        if let Some(member) = self.members.remove(&source).filter(|member| !member.is_slow()) {
+            self.log.remove_reader(member.cursor);
+        }
+        if self.members.is_empty() {
+            self.drop_dump();
+        }
+    }
+
+    /// The next bytes for a member, appended to `out`; `false` if it is up to date.
+    pub fn read(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> bool {
+        let Some(member) = self.members.get_mut(&source) else { return false };
+        if member.is_slow() {
+            return self.read_dirty(view, source, out);
+        }
+        if member.private.front().is_some_and(|item| item.at <= member.cursor) {
+            out.extend(member.private.pop_front().map(|item| item.bytes));
+            return true;
+        }
+        let Some(chunk) = self.log.pass(member.cursor) else { return false };
+        member.cursor += 1;
+        out.extend(chunk.parts_for(source));
+        true
+    }
+
+    /// Withdrawals for a session that is about to join, and knows these prefixes from elsewhere.
+    pub fn withdraw_from_one(&self, view: &ExportView<'_>, ids: &[PrefixId]) -> Vec<Bytes> {
+        let mut builder = ChunkBuilder::default();
+        encode_withdrawals(view, &self.key, ids, &mut builder);
+        builder.finish().into_iter().map(|chunk| chunk.bytes().clone()).collect()
+    }
+
+    /// Is this id in use by a member's bitmap?
+    pub fn holds(&self, id: PrefixId) -> bool {
+        self.members.values().filter_map(|member| member.dirty.as_ref()).any(|dirty| dirty.contains(id))
+    }
+
+    /// Do unread bytes depend on this slot's identity?
+    pub fn mentions(&self, source: Source) -> bool {
+        let dump = self.dump.iter().flat_map(|dump| &dump.chunks);
+        self.log.chunks_from(self.log.first()).chain(dump).any(|chunk| chunk.mentions(source))
+    }
+
+    fn exported(&self, view: &ExportView<'_>, id: PrefixId) -> Option<Announce> {
+        let path = view.rib.best(id).filter(|_| !view.rib.is_undecided(id))?;
+        let next_hop = export(view, &self.key, path).ok()?;
+        Some(Announce { path, next_hop, id })
+    }
+
+    /// The exact split horizon: see [`UpdateGroup::note`].
+    fn unlearn_own(&mut self, view: &ExportView<'_>, wake: &mut impl FnMut(Source)) {
+        for (id, source) in std::mem::take(&mut self.unlearn) {
+            if view.rib.best(id).is_none_or(|path| path.source != source) {
+                continue;
+            }
+            let Some(member) = self.members.get_mut(&source) else { continue };
+            if let Some(dirty) = &mut member.dirty {
+                dirty.insert(id);
+                continue;
+            }
+            let mut builder = ChunkBuilder::default();
+            encode_withdrawals(view, &self.key, &[id], &mut builder);
+            let at = self.log.end();
+            let chunks = builder.finish();
+            let items = chunks.iter().map(|chunk| PrivateItem { at, bytes: chunk.bytes().clone(), is_end_of_rib: false });
+            member.private.extend(items);
+            wake(source);
+        }
+    }
+
+    /// Makes sure that there is a dump worth reading; its position.
+    fn dump(&mut self, view: &ExportView<'_>) -> u64 {
+        self.drop_dump_if_outgrown();
+        if let Some(dump) = &self.dump {
+            return dump.at;
+        }
+        let mut announcements: Vec<_> =
+            self.advertised.iter().filter_map(|id| self.exported(view, id)).collect();
+        let mut builder = ChunkBuilder::default();
+        encode_announcements(view, &self.key, &mut announcements, &mut builder);
+        let chunks = builder.finish();
+        let (at, bytes) = (self.log.end(), chunks.iter().map(Chunk::len).sum());
+        self.log.add_reader(at);
+        self.dump = Some(Dump { at, chunks, bytes });
+        at
+    }
+
+    fn push_dump(&self, member: &mut Member) {
+        if let Some(dump) = &self.dump {
+            for chunk in &dump.chunks {
+                let parts = chunk.parts_for(member.source);
+                member.private.extend(parts.map(|bytes| PrivateItem { at: dump.at, bytes, is_end_of_rib: false }));
+            }
+        }
+    }
+
+    fn drop_dump_if_outgrown(&mut self) {
+        let suffix = self.dump.as_ref().and_then(|dump| self.log.bytes_from(dump.at));
+        if self.dump.as_ref().is_some_and(|dump| !dump.is_worth(suffix.unwrap_or(usize::MAX))) {
+            self.drop_dump();
+        }
+    }
+
+    /// Forgets the table walk that joiners share.
+    pub fn drop_dump(&mut self) {
+        if let Some(dump) = self.dump.take() {
+            self.log.remove_reader(dump.at);
+        }
+    }
+
+    /// Serves a slow member some of its dirty prefixes; once there is none left, it reads the log again.
+    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> bool {
+        let Some(member) = self.members.get_mut(&source) else { return false };
+        let Some(dirty) = &mut member.dirty else { return false };
+        let ids: Vec<PrefixId> = dirty.iter().take(SLOW_BATCH).collect();
+        ids.iter().for_each(|id| _ = dirty.remove(*id));
+        if ids.is_empty() {
+            member.dirty = None;
+            member.cursor = self.log.end();
+            self.log.add_reader(member.cursor);
+            if std::mem::take(&mut member.owes_end_of_rib) {
+                out.extend([end_of_rib(self.key.family).freeze()]);
+                return true;
+            }
+            return false;
+        }
+        let (mut announcements, mut withdrawals) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.exported(view, id).filter(|announce| announce.path.source != source) {
+                Some(announce) => announcements.push(announce),
+                None => withdrawals.push(id),
+            }
+        }
+        let mut builder = ChunkBuilder::default();
+        encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
+        encode_announcements(view, &self.key, &mut announcements, &mut builder);
+        out.extend(builder.finish().into_iter().map(|chunk| chunk.bytes().clone()));
+        true
+    }
+
+    fn end_of_rib_item(&self, at: u64) -> PrivateItem {
+        PrivateItem { at, bytes: end_of_rib(self.key.family).freeze(), is_end_of_rib: true }
+    }
+
+    fn mark_pending(&mut self, id: PrefixId) {
+        if self.pending_bits.insert(id) {
+            self.pending.push(id);
+        }
+    }
+}
+
+/// The prefixes in our own UPDATEs, in canonical form.
+fn for_each_prefix(mut bytes: &[u8], params: &SessionParams, family: Family, mut each: impl FnMut(&[u8])) {
+    let afi_safi = family.afi_safi();
+    let mut all_of = |nlri: &[u8]| {
+        for nlri in NlriIter::new(nlri, afi_safi, false).flatten() {
+            let mut key = [0; 17];
+            let length = nlri.canonical(&mut key);
+            each(&key[..length]);
+        }
+    };
+    while let Ok(Some(message)) = frame(bytes, params) {
+        bytes = &bytes[message.bytes.len()..];
+        let Ok(update) = UpdateView::parse(message.body()) else { continue };
+        all_of(update.withdrawn);
+        all_of(update.nlri);
+        for attribute in RawAttributes::new(update.attributes).flatten() {
+            match attribute.code {
+                AttributeCode::MP_REACH_NLRI => {
+                    MpReachView::parse(attribute.value, params).iter().for_each(|mp| all_of(mp.nlri));
+                }
+                AttributeCode::MP_UNREACH_NLRI => {
+                    MpUnreachView::parse(attribute.value).iter().for_each(|mp| all_of(mp.nlri));
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A group's log: immutable chunks of whole messages, read by all members.
+
+use crate::engine::rib::Source;
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// A chunk is published when it has grown to this; the last one of a batch as it is.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes of one source's routes within a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OwnRange {
+    source: Source,
+    start: u32,
+    end: u32,
+}
+
+/// Whole messages, encoded once.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    bytes: Bytes,
+    own: Box<[OwnRange]>,
+}
+
+impl Chunk {
+    /// Length.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// All bytes, whoever reads them.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The parts for a member: all but what came from itself.
+    pub fn parts_for(&self, reader: Source) -> impl Iterator<Item = Bytes> + '_ {
+        let mut start = 0;
+        let ends = self
+            .own
+            .iter()
+            .filter(move |range| range.source == reader)
+            .map(|range| (range.start as usize, range.end as usize))
+            .chain(std::iter::once((self.bytes.len(), self.bytes.len())));
+        ends.filter_map(move |(end, next)| {
+            let part = (end > start).then(|| self.bytes.slice(start..end));
+            start = next;
+            part
+        })
+    }
+
+    /// Does it hold bytes that this source's member would skip?
+    pub fn mentions(&self, source: Source) -> bool {
+        self.own.iter().any(|range| range.source == source)
+    }
+}
+
+/// Collects messages into chunks.
+#[derive(Debug, Default)]
+pub struct ChunkBuilder {
+    bytes: BytesMut,
+    own: Vec<OwnRange>,
+    done: Vec<Chunk>,
+}
+
+impl ChunkBuilder {
+    /// Where the encoder appends one whole message at a time, followed by [`ChunkBuilder::finish_message`].
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.bytes
+    }
+
+    /// A message that began at `start` is complete; `source` is the member whose own routes it holds, if any.
+    pub fn finish_message(&mut self, start: usize, source: Option<Source>) {
+        if let Some(source) = source {
+            let (start, end) = (start as u32, self.bytes.len() as u32);
+            match self.own.last_mut() {
+                Some(last) if last.source == source && last.end == start => last.end = end,
+                _ => self.own.push(OwnRange { source, start, end }),
+            }
+        }
+        if self.bytes.len() >= CHUNK_BYTES {
+            self.cut();
+        }
+    }
+
+    /// All chunks.
+    pub fn finish(mut self) -> Vec<Chunk> {
+        self.cut();
+        self.done
+    }
+
+    fn cut(&mut self) {
+        if !self.bytes.is_empty() {
+            let own = std::mem::take(&mut self.own).into_boxed_slice();
+            self.done.push(Chunk { bytes: self.bytes.split().freeze(), own });
+        }
+    }
+}
+
+/// The chunks that some reader has not passed yet.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Position of the first chunk kept.
+    first: u64,
+    chunks: VecDeque<Entry>,
+    bytes: usize,
+    readers: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    chunk: Chunk,
+    /// Readers that have not passed it.
+    unread: u32,
+}
+
+impl Log {
+    /// Position after the newest chunk.
+    pub fn end(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
+    /// Position of the oldest chunk kept.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes from a position on; `None` if some of them are gone.
+    pub fn bytes_from(&self, position: u64) -> Option<usize> {
+        let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        Some(self.chunks.iter().skip(skip).map(|entry| entry.chunk.len()).sum())
+    }
+
+    /// Appends a chunk, which is dropped at once if nobody reads.
+    pub fn publish(&mut self, chunk: Chunk) {
+        if self.readers == 0 {
+            debug_assert!(self.chunks.is_empty(), "without readers there is nothing unread");
+            self.first += 1;
+            return;
+        }
+        self.bytes += chunk.len();
+        self.chunks.push_back(Entry { chunk, unread: self.readers });
+    }
+
+    /// One more reader, from a position that is still kept.
+    pub fn add_reader(&mut self, position: u64) {
+        self.readers += 1;
+        for entry in self.from(position) {
+            entry.unread += 1;
+        }
+    }
+
+    /// One reader less, which stood at this position.
+    pub fn remove_reader(&mut self, position: u64) {
+        self.readers -= 1;
+        for entry in self.from(position) {
+            entry.unread -= 1;
+        }
+        self.trim();
+    }
+
+    /// The chunk at a position, for the reader that passes it now.
+    pub fn pass(&mut self, position: u64) -> Option<Chunk> {
+        let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        let entry = self.chunks.get_mut(index)?;
+        entry.unread -= 1;
+        let chunk = entry.chunk.clone();
+        self.trim();
+        Some(chunk)
+    }
+
+    /// The chunks from a position on.
+    pub fn chunks_from(&self, position: u64) -> impl Iterator<Item = &Chunk> {
+        let skip = position.saturating_sub(self.first) as usize;
+        self.chunks.iter().skip(skip).map(|entry| &entry.chunk)
+    }
+
+    fn from(&mut self, position: u64) -> impl Iterator<Item = &mut Entry> {
+        let skip = position.saturating_sub(self.first) as usize;
+        self.chunks.iter_mut().skip(skip)
+    }
+
+    fn trim(&mut self) {
+        while let Some(entry) = self.chunks.front().filter(|entry| entry.unread == 0) {
+            self.bytes -= entry.chunk.len();
+            self.first += 1;
+            self.chunks.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(messages: &[(&[u8], Option<u32>)]) -> Chunk {
+        let mut builder = ChunkBuilder::default();
+        for (bytes, source) in messages {
+            let start = builder.buffer().len();
+            builder.buffer().extend_from_slice(bytes);
+            builder.finish_message(start, source.map(Source));
+        }
+        builder.finish().remove(0)
+    }
+
+    fn parts(chunk: &Chunk, reader: u32) -> Vec<Bytes> {
+        chunk.parts_for(Source(reader)).collect()
+    }
+
+    #[test]
+    fn a_member_skips_what_came_from_itself() {
+        let chunk = chunk(&[(b"aa", Some(1)), (b"b", Some(2)), (b"c", Some(2)), (b"dd", None)]);
+        assert_eq!(parts(&chunk, 1), ["bcdd"]);
+        assert_eq!(parts(&chunk, 2), ["aa", "dd"]);
+        assert_eq!(parts(&chunk, 3), ["aabcdd"]);
+        assert!(chunk.mentions(Source(2)) && !chunk.mentions(Source(3)));
+        let only_own = self::chunk(&[(b"aa", Some(1))]);
+        assert!(parts(&only_own, 1).is_empty());
+    }
+
+    #[test]
+    fn a_chunk_is_freed_when_the_last_reader_passed_it() {
+        let mut log = Log::default();
+        log.publish(chunk(&[(b"nobody", None)]));
+        assert_eq!((log.bytes(), log.end()), (0, 1));
+        log.add_reader(1);
+        log.add_reader(1);
+        log.publish(chunk(&[(b"one", None)]));
+        log.publish(chunk(&[(b"two", None)]));
+        assert_eq!(log.bytes_from(1), Some(6));
+        assert_eq!(log.pass(1).unwrap().bytes(), "one");
+        assert_eq!(log.bytes(), 6);
+        assert_eq!(log.pass(1).unwrap().bytes(), "one");
+        assert_eq!((log.bytes(), log.first()), (3, 2));
+        assert_eq!(log.bytes_from(1), None);
+        log.remove_reader(2);
+        assert_eq!(log.pass(2).unwrap().bytes(), "two");
+        assert_eq!(log.bytes(), 0);
+        assert!(log.pass(3).is_none());
+    }
+
+    #[test]
+    fn chunks_are_cut_at_message_boundaries() {
+        let mut builder = ChunkBuilder::default();
+        for _ in 0..40 {
+            let start = builder.buffer().len();
+            builder.buffer().extend_from_slice(&[0; 4096]);
+            builder.finish_message(start, None);
+        }
+        let lengths: Vec<_> = builder.finish().iter().map(Chunk::len).collect();
+        assert_eq!(lengths, [CHUNK_BYTES, CHUNK_BYTES, 8 * 4096]);
+    }
+}

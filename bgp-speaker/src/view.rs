@@ -1,0 +1,206 @@
+//! What a running speaker tells about itself: plain values, shared by the library, the admin API and the
+//! command line. Field names are the documented JSON.
+
+use crate::config::Family;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// One screen about the speaker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Our AS.
+    pub asn: u32,
+    /// Our BGP identifier, dotted.
+    pub router_id: String,
+    /// Present on a reflector, dotted.
+    pub cluster_id: Option<String>,
+    /// Since start.
+    pub uptime_secs: u64,
+    /// Bound listening addresses.
+    pub listen: Vec<String>,
+    /// Sessions by state name.
+    pub sessions: BTreeMap<String, usize>,
+    /// Best routes by family name.
+    pub routes: BTreeMap<String, usize>,
+    /// Paths of all neighbours by family name.
+    pub paths: BTreeMap<String, usize>,
+    /// The first convergence is done: every neighbour answered, or was waited for long enough.
+    pub ready: bool,
+    /// The kernel, where routes are installed.
+    pub fib: Option<FibView>,
+}
+
+/// The kernel's side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FibView {
+    /// Routing table.
+    pub table: u32,
+    /// rtm_protocol of our routes.
+    pub protocol: u8,
+    /// Routes wanted in the kernel.
+    pub desired: usize,
+    /// Of those, installed.
+    pub installed: usize,
+    /// Of those, waiting for the kernel to accept them.
+    pub pending: usize,
+    /// Prefixes that belong to somebody else's route.
+    pub conflicts: usize,
+    /// desired == installed.
+    pub in_sync: bool,
+    /// The kernel's last error text.
+    pub last_error: Option<String>,
+}
+
+/// One neighbour.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NeighborView {
+    /// Its address.
+    pub address: String,
+    /// Its name, or the address.
+    pub name: String,
+    /// Its AS.
+    pub remote_as: u32,
+    /// Our AS towards it.
+    pub local_as: u32,
+    /// "peer" or "client".
+    pub role: String,
+    /// Admitted by a range instead of listed.
+    pub dynamic: bool,
+    /// RFC 4271 §8.2.2 state name.
+    pub state: String,
+    /// In this state since.
+    pub uptime_secs: u64,
+    /// Its BGP identifier, once known.
+    pub router_id: Option<String>,
+    /// Negotiated families.
+    pub families: Vec<String>,
+    /// Capabilities that it sent, as text.
+    pub capabilities: Vec<String>,
+    /// Negotiated hold time.
+    pub hold_time_secs: Option<u16>,
+    /// Our address of the session.
+    pub local_address: Option<String>,
+    /// Prefix counts by family.
+    pub prefixes: BTreeMap<String, PrefixCounts>,
+    /// Messages by type.
+    pub messages_received: BTreeMap<String, u64>,
+    /// Messages by type.
+    pub messages_sent: BTreeMap<String, u64>,
+    /// Sessions that reached Established.
+    pub established_count: u64,
+    /// Why the last session ended, or why none comes up; both ways.
+    pub last_error: Option<String>,
+    /// Its routes are kept while it restarts (RFC 4724).
+    pub restarting: bool,
+    /// It reads too slowly for the shared stream and is served from a bitmap.
+    pub slow: bool,
+}
+
+/// Counts of one family of one neighbour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixCounts {
+    /// Received and not withdrawn, before policy.
+    pub received: u64,
+    /// Of those, accepted.
+    pub accepted: u64,
+    /// Advertised to it.
+    pub advertised: u64,
+}
+
+/// Which routes to show.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteQuery {
+    /// Only this prefix (or those inside it, with `longer`).
+    pub prefix: Option<IpNet>,
+    /// Include more specific prefixes.
+    #[serde(default)]
+    pub longer: bool,
+    /// Which table.
+    #[serde(default)]
+    pub table: RouteTable,
+    /// Of which neighbour, for `received` and `advertised`.
+    pub neighbor: Option<IpAddr>,
+    /// At most this many; the answer says whether there are more.
+    pub limit: Option<usize>,
+}
+
+/// The tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteTable {
+    /// All paths of all neighbours, and our own.
+    #[default]
+    All,
+    /// The Loc-RIB: best paths only.
+    Best,
+    /// Adj-RIB-In of a neighbour.
+    Received,
+    /// Adj-RIB-Out of a neighbour, as it is on the wire.
+    Advertised,
+}
+
+/// One path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteView {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// Its family.
+    pub family: Family,
+    /// Next hop; absent for what we originate.
+    pub next_hop: Option<String>,
+    /// The neighbour it came from, or "local".
+    pub from: String,
+    /// Is it in the Loc-RIB?
+    pub best: bool,
+    /// "igp", "egp", "incomplete".
+    pub origin: String,
+    /// Space separated, sets in braces.
+    pub as_path: String,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// "64512:1"
+    pub communities: Vec<String>,
+    /// "rt:64512:1" and the like
+    pub extended_communities: Vec<String>,
+    /// "64512:1:2"
+    pub large_communities: Vec<String>,
+    /// ORIGINATOR_ID, dotted.
+    pub originator_id: Option<String>,
+    /// CLUSTER_LIST, dotted.
+    pub cluster_list: Vec<String>,
+    /// ADD-PATH identifier as received.
+    pub path_id: Option<u32>,
+    /// Kept while its neighbour restarts.
+    pub stale: bool,
+}
+
+/// Counters and gauges for an exporter. Nothing here grows with prefixes; `neighbors` grows with sessions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricsView {
+    /// Sessions by state name.
+    pub sessions: BTreeMap<String, usize>,
+    /// Is this neighbour's session up?
+    pub session_up: BTreeMap<String, bool>,
+    /// Transitions by (new state, reason).
+    pub transitions: Vec<(String, String, u64)>,
+    /// Messages by (direction "in"/"out", type).
+    pub messages: Vec<(String, String, u64)>,
+    /// UPDATE errors by (attribute, action).
+    pub update_errors: Vec<(String, String, u64)>,
+    /// Routes by (table "loc-rib"/"adj-rib-in", family).
+    pub routes: Vec<(String, String, u64)>,
+    /// Distinct attribute sets.
+    pub attributes: u64,
+    /// Bytes by part.
+    pub memory_bytes: Vec<(String, u64)>,
+    /// Update groups.
+    pub update_groups: u64,
+    /// Sessions served from a bitmap.
+    pub slow_sessions: u64,
+    /// First convergence done.
+    pub ready: bool,
+}
