@@ -133,14 +133,12 @@ impl Message {
 
     fn encode_body(&self, params: &SessionParams, out: &mut BytesMut) -> Result<(), EncodeError> {
         match self {
-            Message::Open(open) => open.encode_body(out),
-            Message::Update(update) => update.encode_body(params, out),
+            Message::Open(open) => open.encode_body(out)?,
+            Message::Update(update) => update.encode_body(params, out)?,
             Message::Notification(notification) => notification.encode_body(out),
-            Message::Keepalive => Ok(()),
-            Message::RouteRefresh(refresh) => {
-                refresh.encode_body(out);
-                Ok(())
-            }
+            Message::Keepalive => {}
+            Message::RouteRefresh(refresh) => refresh.encode_body(out),
         }
+        Ok(())
     }
 }

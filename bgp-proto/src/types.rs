@@ -260,4 +260,21 @@ mod tests {
         assert_eq!("192.0.2.1".parse(), Ok(id));
         assert!("192.0.2".parse::<BgpId>().is_err());
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn numbers_are_numbers_and_notations_are_strings() {
+        use serde::Deserialize;
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, StrDeserializer, U16Deserializer, U32Deserializer};
+
+        let text: StrDeserializer<'_, Error> = "ipv6-unicast".into_deserializer();
+        assert_eq!(AfiSafi::deserialize(text), Ok(AfiSafi::IPV6_UNICAST));
+        let text: StrDeserializer<'_, Error> = "no-such".into_deserializer();
+        assert!(Community::deserialize(text).is_err());
+        let number: U32Deserializer<Error> = 64512_u32.into_deserializer();
+        assert_eq!(Asn::deserialize(number), Ok(Asn(64512)));
+        let number: U16Deserializer<Error> = 2_u16.into_deserializer();
+        assert!(HoldTime::deserialize(number).is_err());
+    }
 }

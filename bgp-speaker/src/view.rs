@@ -51,6 +51,14 @@ pub struct FibView {
     pub in_sync: bool,
     /// The kernel's last error text.
     pub last_error: Option<String>,
+    /// Requests that the kernel carried out.
+    pub operations_ok: u64,
+    /// Requests that the kernel refused.
+    pub operations_failed: u64,
+    /// How often the kernel was read back because a notification was lost, or to audit.
+    pub resyncs: u64,
+    /// Routes of ours that somebody else removed or changed, and that were put back.
+    pub repaired: u64,
 }
 
 /// One neighbour.

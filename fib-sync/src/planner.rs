@@ -761,15 +761,15 @@ impl Planner {
         let entry = self.routes.entry(&prefix);
         entry.put(Flag::InFlight, false);
         if entry.wanted() == Some(id) {
-            self.retry.succeeded |= self.pending.contains_key(&prefix);
-            self.pending_forget(&prefix);
+            if !self.pending.is_empty() {
+                self.retry.succeeded |= self.pending.contains_key(&prefix);
+                self.pending_forget(&prefix);
+            }
             self.mark_in_step(prefix);
         } else {
             self.enqueue(&prefix);
         }
-        if !self.strays.is_empty() {
-            self.strays_due = true;
-        }
+        self.strays_due |= self.may_delete && !self.strays.is_empty();
     }
 
     fn set_refused(&mut self, prefix: IpNet, refusal: Refusal, is_fault_of_object: bool) {
@@ -872,7 +872,7 @@ impl Planner {
                 self.enqueue(&prefix);
             }
         }
-        self.strays_due = !self.strays.is_empty();
+        self.strays_due = self.may_delete && !self.strays.is_empty();
         self.dump.is_barrier = true;
         if matches!(lost, Lost::Failed(_)) {
             self.dump.failures += 1;
@@ -1083,7 +1083,11 @@ impl Planner {
     /// Something changed without us.
     pub(crate) fn notice(&mut self, now: Instant, notice: Notice) {
         match notice {
-            Notice::Overrun => self.request_dump(Scope::Full, ResyncReason::Overrun),
+            Notice::Overrun => {
+                // What we believe may be wrong, and writing on it might overwrite somebody's route.
+                self.dump.is_barrier = true;
+                self.request_dump(Scope::Full, ResyncReason::Overrun);
+            }
             Notice::OtherRoute => self.hurry_retry(now),
             Notice::AddressAdded => self.environment_changed(None),
             Notice::AddressRemoved { interface } => self.environment_changed(Some(interface)),
@@ -1150,9 +1154,8 @@ impl Planner {
             return;
         }
         if is_our_key && is_replacement && self.is_settled(&route.prefix) && self.is_ours(&route.prefix) {
-            // Somebody overwrote it. Whether ours is still beside theirs, a dump tells.
-            self.request_dump(Scope::Full, ResyncReason::RouteChangedUnderway);
-            return;
+            // Somebody overwrote it. Theirs must not be replaced, so ours counts as gone.
+            return self.believe_absent(route.prefix);
         }
         self.hurry_retry(now);
     }
@@ -1232,3 +1235,5 @@ impl Planner {
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use nix::unistd::geteuid;
@@ -23,6 +23,7 @@ pub struct Lab {
     prefix: String,
     folder: PathBuf,
     namespaces: Mutex<Vec<String>>,
+    keeps_logs: AtomicBool,
 }
 
 impl Lab {
@@ -44,7 +45,7 @@ impl Lab {
             count => format!("{}{pid}.{count}", cleanup::PREFIX),
         };
         let folder = std::env::temp_dir().join(format!("{prefix}-{name}"));
-        let lab = Lab { prefix, folder, namespaces: Mutex::default() };
+        let lab = Lab { prefix, folder, namespaces: Mutex::default(), keeps_logs: AtomicBool::new(false) };
         make_folder(&lab.folder)?;
         Ok(lab)
     }
@@ -53,6 +54,11 @@ impl Lab {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Keeps logs and configurations when the lab is dropped, for whoever looks into a failure.
+    pub fn keep_logs(&self) {
+        self.keeps_logs.store(true, Ordering::Relaxed);
     }
 
     /// A folder of its own for one daemon.
@@ -119,7 +125,7 @@ impl Lab {
              address add 169.254.1.1/32 dev pod0
              address add fe80::1/64 dev pod0 nodad
              route add {v4}/32 dev pod0
-             -6 route add {v6}/128 dev pod0",
+             route add {v6}/128 dev pod0",
             namespace.name()
         ))?;
         namespace.ip(&format!(
@@ -128,7 +134,7 @@ impl Lab {
              address add {v6}/128 dev eth0 nodad
              route add 169.254.1.1/32 dev eth0
              route add default via 169.254.1.1 dev eth0
-             -6 route add default via fe80::1 dev eth0"
+             route add default via fe80::1 dev eth0"
         ))?;
         Ok(Pod { name: name.to_owned(), namespace, v4, v6 })
     }
@@ -139,7 +145,8 @@ impl Drop for Lab {
         for name in self.namespaces.lock().expect("no panic while holding it").drain(..) {
             cleanup::remove_namespace(&name);
         }
-        if std::thread::panicking() || std::env::var_os("BGP_LAB_KEEP").is_some() {
+        let is_kept = self.keeps_logs.load(Ordering::Relaxed) || std::env::var_os("BGP_LAB_KEEP").is_some();
+        if is_kept || std::thread::panicking() {
             eprintln!("logs and configurations are kept in {}", self.folder.display());
         } else {
             let _ = fs::remove_dir_all(&self.folder);

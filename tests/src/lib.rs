@@ -14,6 +14,7 @@
 //!   real daemon would send; [`load`] is a thousand of them.
 //! - [`harness`] wraps every test: it reports missing privileges and daemons as *skipped*, visibly, and as failures
 //!   where `BGP_LAB_REQUIRE=1` says that nothing may be missing.
+//! - [`cluster`] lays out hosts with pods, for the demo and for tests of forwarding.
 //! - [`ping`] and [`kernel`] look at what the routes are for.
 //!
 //! # Environment
@@ -29,6 +30,7 @@
 //! daemons under test.
 
 pub mod cleanup;
+pub mod cluster;
 mod command;
 mod daemon;
 pub mod daemons;
@@ -37,16 +39,16 @@ pub mod harness;
 pub mod http;
 pub mod kernel;
 mod lab;
+pub mod load;
 mod netns;
 pub mod ping;
 pub mod process;
+pub mod raw_peer;
+pub mod scenario;
 mod seen;
 mod spec;
 mod wait;
-pub mod raw_peer;
-pub mod scenario;
 pub mod wire;
-pub mod load;
 
 pub use command::{find_program, need_program, output_of};
 pub use daemon::{Daemon, lines_of, wait_established, wait_routes};
@@ -55,4 +57,4 @@ pub use lab::{Lab, Node, Pod, Switch};
 pub use netns::Namespace;
 pub use seen::{SeenRoute, SeenSession};
 pub use spec::{HOLD_TIME_SECS, PeerRole, PeerSpec, RouteSpec, SpeakerSpec};
-pub use wait::{secs, wait_until};
+pub use wait::{holds_for, secs, wait_until};

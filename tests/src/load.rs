@@ -1,7 +1,7 @@
 //! A thousand raw clients on one thread: the load generator of the scale test.
 //!
 //! Every client is a session of its own from an address of its own, made of bytes encoded beforehand, driven by one
-//! `epoll` loop. Received routes are counted, not kept: the generator must cost less than what it measures.
+//! `epoll` loop. Received routes are one bit each: the generator must cost less than what it measures.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -41,8 +41,8 @@ pub struct Outcome {
     pub all_up: Duration,
     /// From the first connection to the last client that holds every other client's prefixes.
     pub converged: Duration,
-    /// Announced prefixes received, over all clients; repeats count.
-    pub received_count: u64,
+    /// Announcements received, over all clients, with repeats.
+    pub announcement_count: u64,
 }
 
 /// One client.
@@ -51,8 +51,8 @@ struct Client {
     received: Vec<u8>,
     to_send: VecDeque<u8>,
     state: State,
-    /// Prefixes that are announced and not withdrawn, as a count; the reflector never repeats itself in this test.
-    prefix_count: u64,
+    /// Prefixes of other clients that are announced and not withdrawn.
+    held: Held,
     last_sent: Instant,
     open: Vec<u8>,
     routes: Vec<u8>,
@@ -66,11 +66,39 @@ enum State {
     Established,
 }
 
+/// A set of the load's prefixes, one bit each.
+struct Held {
+    bits: Vec<u64>,
+    count: usize,
+    announcement_count: u64,
+}
+
+impl Held {
+    /// Room for every prefix of `client_count` clients.
+    fn new(client_count: usize) -> Held {
+        Held { bits: vec![0; client_count * PREFIXES_MAX / 64], count: 0, announcement_count: 0 }
+    }
+
+    fn set(&mut self, number: usize, is_held: bool) {
+        let Some(word) = self.bits.get_mut(number / 64) else { return };
+        let mask = 1 << (number % 64);
+        match (*word & mask != 0, is_held) {
+            (false, true) => self.count += 1,
+            (true, false) => self.count -= 1,
+            _ => {}
+        }
+        *word = if is_held { *word | mask } else { *word & !mask };
+    }
+}
+
+/// Prefixes that one client can announce.
+const PREFIXES_MAX: usize = 256;
+
 const HOLD_TIME_SECS: u16 = 90;
 
-/// The `index`th prefix of the `client`th client: distinct /28 networks below 11.0.0.0/8.
+/// The `index`th prefix of the `client`th client: distinct /28 networks below 11.0.0.0/8, numbered in that order.
 fn prefix_of(client: usize, index: usize) -> IpNet {
-    let number = u32::try_from(client * 256 + index).expect("a few hundred thousand prefixes");
+    let number = u32::try_from(client * PREFIXES_MAX + index).expect("a few hundred thousand prefixes");
     let address = Ipv4Addr::from((11 << 24) | (number << 4));
     IpNet::V4(Ipv4Net::new(address, 28).expect("28 is a length"))
 }
@@ -112,10 +140,10 @@ impl Load {
             for event in &events[..ready] {
                 let index = usize::try_from(event.data()).expect("an index that was a usize");
                 let client = &mut clients[index];
-                let (was_up, was_done) = (client.state == State::Established, client.prefix_count >= wanted_each as u64);
+                let (was_up, was_done) = (client.state == State::Established, client.held.count >= wanted_each);
                 client.handle().map_err(|error| self.lost(index, &error))?;
                 up_count += usize::from(client.state == State::Established && !was_up);
-                done_count += usize::from(client.prefix_count >= wanted_each as u64 && !was_done);
+                done_count += usize::from(client.held.count >= wanted_each && !was_done);
                 if up_count == self.clients.len() && all_up.is_zero() {
                     all_up = start.elapsed();
                 }
@@ -127,8 +155,8 @@ impl Load {
                 }
             }
         }
-        let received_count = clients.iter().map(|client| client.prefix_count).sum();
-        Ok(Outcome { all_up, converged: start.elapsed(), received_count })
+        let announcement_count = clients.iter().map(|client| client.held.announcement_count).sum();
+        Ok(Outcome { all_up, converged: start.elapsed(), announcement_count })
     }
 
     fn connect(&self, index: usize, address: Ipv4Addr) -> Result<Client, Errno> {
@@ -153,7 +181,7 @@ impl Load {
             received: Vec::new(),
             to_send: VecDeque::new(),
             state: State::Connecting,
-            prefix_count: 0,
+            held: Held::new(self.clients.len()),
             last_sent: Instant::now(),
             open: Open::new(self.asn, address, HOLD_TIME_SECS).encode(),
             routes: routes.collect(),
@@ -170,12 +198,12 @@ impl Load {
 
     fn too_late(&self, clients: &[Client], after: Duration, wanted_each: usize) -> LabError {
         let up = clients.iter().filter(|client| client.state == State::Established).count();
-        let done = clients.iter().filter(|client| client.prefix_count >= wanted_each as u64).count();
-        let received: u64 = clients.iter().map(|client| client.prefix_count).sum();
+        let done = clients.iter().filter(|client| client.held.count >= wanted_each).count();
+        let held: usize = clients.iter().map(|client| client.held.count).sum();
         LabError::Timeout {
             what: format!("{} clients to hold {wanted_each} prefixes each", clients.len()),
             after,
-            last_seen: format!("{up} sessions up, {done} clients complete, {received} prefixes received"),
+            last_seen: format!("{up} sessions up, {done} clients complete, {held} prefixes held"),
         }
     }
 }
@@ -214,13 +242,11 @@ impl Client {
             let length = usize::from(u16::from_be_bytes([header[16], header[17]])).max(HEADER_LENGTH);
             let kind = header[18];
             let Some(message) = self.received[start..].get(..length) else { break };
-            let (announced, withdrawn) = match kind {
-                wire::UPDATE => count_prefixes(&message[HEADER_LENGTH..]),
-                _ => (0, 0),
-            };
+            if kind == wire::UPDATE {
+                note_prefixes(&message[HEADER_LENGTH..], &mut self.held);
+            }
             let notification = (kind == wire::NOTIFICATION).then(|| format!("{:?}", &message[HEADER_LENGTH..]));
             self.handle_message(kind, notification)?;
-            self.prefix_count = (self.prefix_count + announced).saturating_sub(withdrawn);
             start += length;
         }
         self.received.drain(..start);
@@ -268,21 +294,32 @@ impl Client {
     }
 }
 
-/// IPv4 prefixes announced and withdrawn by the body of an UPDATE, without looking at attributes.
-fn count_prefixes(body: &[u8]) -> (u64, u64) {
-    let count = |mut bytes: &[u8]| {
-        let mut prefixes = 0;
-        while let Some((length, rest)) = bytes.split_first() {
-            bytes = rest.get(usize::from(*length).div_ceil(8)..).unwrap_or_default();
-            prefixes += 1;
-        }
-        prefixes
-    };
-    let sized = |bytes: &'_ [u8]| bytes.first_chunk::<2>().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
+/// Notes the IPv4 prefixes that the body of an UPDATE announces and withdraws, without looking at attributes.
+fn note_prefixes(body: &[u8], held: &mut Held) {
+    let sized = |bytes: &[u8]| bytes.first_chunk::<2>().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
     let withdrawn_length = sized(body);
-    let Some(rest) = body.get(2 + withdrawn_length..) else { return (0, 0) };
-    let announced = rest.get(2 + sized(rest)..).unwrap_or_default();
-    (count(announced), count(&body[2..2 + withdrawn_length]))
+    let Some(rest) = body.get(2 + withdrawn_length..) else { return };
+    for number in prefix_numbers(&body[2..2 + withdrawn_length]) {
+        held.set(number, false);
+    }
+    for number in prefix_numbers(rest.get(2 + sized(rest)..).unwrap_or_default()) {
+        held.set(number, true);
+        held.announcement_count += 1;
+    }
+}
+
+/// The numbers of the load's prefixes in a field of NLRI; others are passed over.
+fn prefix_numbers(mut bytes: &[u8]) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        loop {
+            let (length, rest) = bytes.split_first()?;
+            let size = usize::from(*length).div_ceil(8);
+            bytes = rest.get(size..).unwrap_or_default();
+            if let (28, Some([11, b, c, d])) = (*length, rest.get(..size)) {
+                return Some(usize::from(*b) << 12 | usize::from(*c) << 4 | usize::from(*d) >> 4);
+            }
+        }
+    })
 }
 
 /// Lets this process, and the daemon that it starts, have enough sockets.
@@ -299,11 +336,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_of_an_update_are_counted() {
+    fn prefixes_of_an_update_are_noted() {
         let mut route = SeenRoute::new(prefix_of(3, 4));
         route.next_hop = Some("10.0.0.1".parse().unwrap());
-        assert_eq!(count_prefixes(&wire::announce(&route)[HEADER_LENGTH..]), (1, 0));
-        assert_eq!(count_prefixes(&wire::withdraw(route.prefix)[HEADER_LENGTH..]), (0, 1));
-        assert_eq!(count_prefixes(&[0]), (0, 0));
+        let mut held = Held::new(4);
+        for _ in 0..2 {
+            note_prefixes(&wire::announce(&route)[HEADER_LENGTH..], &mut held);
+            assert_eq!(held.count, 1, "a repeat changes nothing");
+        }
+        assert_ne!(held.bits[(3 * PREFIXES_MAX + 4) / 64], 0, "it is the fourth prefix of the third client");
+        note_prefixes(&wire::withdraw(route.prefix)[HEADER_LENGTH..], &mut held);
+        assert_eq!((held.count, held.announcement_count), (0, 2));
+        note_prefixes(&[0], &mut held);
     }
 }

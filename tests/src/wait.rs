@@ -38,9 +38,32 @@ pub fn wait_until<T, S: ToString>(
     }
 }
 
+/// Checks that a condition keeps holding for the whole of `period`, with a look every 50 ms.
+///
+/// # Errors
+/// [`LabError::Unexpected`] with what was seen, as soon as it does not hold.
+pub fn holds_for<S: ToString>(
+    what: &str,
+    period: Duration,
+    mut probe: impl FnMut() -> Result<(), S>,
+) -> Result<(), LabError> {
+    let start = Instant::now();
+    loop {
+        probe().map_err(|seen| LabError::Unexpected {
+            what: format!("{what}, after {:.1} s", start.elapsed().as_secs_f64()),
+            expected: format!("the same for {:.1} s", period.as_secs_f64()),
+            seen: seen.to_string(),
+        })?;
+        if start.elapsed() >= period {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Seconds, for readable time limits in tests.
 #[must_use]
-pub fn secs(count: u64) -> Duration {
+pub const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use bytes::{BufMut, BytesMut};
 
 use crate::code_points::{NotificationCode, subcode};
-use crate::error::{DecodeError, EncodeError};
+use crate::error::DecodeError;
 use crate::message::header::{HEADER_LEN, MAX_LEN};
 
 /// The last message of a session, saying why (RFC 4271 §4.5).
@@ -145,16 +145,10 @@ impl Notification {
         }
     }
 
-    /// Appends the message body.
-    ///
-    /// # Errors
-    ///
-    /// None; the caller checks the length of the whole message.
-    pub(crate) fn encode_body(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+    pub(crate) fn encode_body(&self, out: &mut BytesMut) {
         out.put_u8(self.code);
         out.put_u8(self.subcode);
         out.put_slice(&self.data);
-        Ok(())
     }
 
     fn with_communication(subcode: u8, text: &str) -> Self {

@@ -8,9 +8,11 @@ mod page;
 mod reads;
 mod server;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod writes;
 
-pub(crate) use reads::ROUTES_LIMIT_MAX;
+pub(crate) use reads::{ROUTES_LIMIT_MAX, RoutesAnswer};
 pub(crate) use server::AdminServer;
 
 use super::Program;
@@ -45,19 +47,18 @@ pub(crate) struct Admin {
 
 /// What the TCP listener serves.
 fn read_only(admin: Arc<Admin>) -> Router {
-    reads().layer(middleware::from_fn(refuse_writes)).with_state(admin)
+    with_fallbacks(reads()).layer(middleware::from_fn(refuse_writes)).with_state(admin)
 }
 
 /// What the unix socket serves.
 fn full_control(admin: Arc<Admin>) -> Router {
-    reads()
+    let router = reads()
         .route("/v1/plan", post(writes::plan))
         .route("/v1/neighbors/{address}/{action}", post(writes::neighbor_action))
         .route("/v1/announcements/{*prefix}", put(writes::announce).delete(writes::withdraw))
         .route("/v1/drain", post(writes::drain))
-        .route("/v1/reload", post(writes::reload))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(admin)
+        .route("/v1/reload", post(writes::reload));
+    with_fallbacks(router).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(admin)
 }
 
 fn reads() -> Router<Arc<Admin>> {
@@ -72,6 +73,11 @@ fn reads() -> Router<Arc<Admin>> {
         .route("/v1/routes", get(reads::routes))
         .route("/v1/fib", get(reads::fib))
         .route("/v1/plan", get(reads::plan))
+}
+
+/// Errors outside of any endpoint are JSON too. Reaches only routes that are there already.
+fn with_fallbacks(router: Router<Arc<Admin>>) -> Router<Arc<Admin>> {
+    router
         .fallback(|| async { ApiError::not_found("there is no such endpoint") })
         .method_not_allowed_fallback(|| async { ApiError::wrong_method() })
 }

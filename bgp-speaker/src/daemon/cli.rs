@@ -107,7 +107,8 @@ impl From<ClientError> for Failure {
 
 /// Reads the command line of this process and does what it says.
 pub(super) fn main(program: Program) -> ExitCode {
-    let parsed = Cli::command().name(program.name()).try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
+    let parsed =
+        Cli::command().name(program.name()).try_get_matches().and_then(|m| Cli::from_arg_matches(&m));
     let command = match parsed {
         Ok(cli) => cli.command,
         Err(error) => {
@@ -188,7 +189,13 @@ mod tests {
 
     #[test]
     fn usage_errors_have_exit_code_2() {
-        for line in ["x fly", "x check", "x routes --received", "x routes --best --received 10.0.0.1", "x run --log-format xml"] {
+        for line in [
+            "x fly",
+            "x check",
+            "x routes --received",
+            "x routes --best --received 10.0.0.1",
+            "x run --log-format xml",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
         assert_eq!(parse("x --version").unwrap_err().exit_code(), 0);

@@ -24,9 +24,7 @@ pub(crate) use values::prefix_from_text;
 
 use super::Program;
 use super::advice::io_text;
-use crate::config::{
-    DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, GracefulRestartConfig, Neighbor, SpeakerConfig,
-};
+use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, GracefulRestartConfig, Neighbor, SpeakerConfig};
 use reader::{Reader, Section};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -73,7 +71,7 @@ impl FileConfig {
     /// What holds without a file.
     ///
     /// # Errors
-    /// The environment of the daemon makes no sense.
+    /// As [`FileConfig::parse`]; the defaults themselves are right.
     pub(crate) fn without_file(program: Program) -> Result<Self, FileError> {
         Self::parse("", "(no file)", &Surroundings::of_this_host(program, PathBuf::new()))
     }

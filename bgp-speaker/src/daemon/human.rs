@@ -51,7 +51,7 @@ pub(crate) fn colours_wanted() -> bool {
 pub(crate) fn paint(text: &str, colour: Colour, wanted: bool) -> String {
     let code = match colour {
         Colour::Plain => return text.to_owned(),
-        _ if !wanted => return text.to_owned(),
+        _ if !wanted || text.is_empty() => return text.to_owned(),
         Colour::Good => "32",
         Colour::Pending => "33",
         Colour::Bad => "31",
@@ -78,7 +78,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Rows under titles. Columns are as wide as their widest cell; if the whole is wider than [`WIDTH`], the widest
+/// Rows under titles. A column without a title or a cell is left out. Columns are as wide as their widest cell; if the whole is wider than [`WIDTH`], the widest
 /// columns are shortened and end in `…`.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -100,15 +100,17 @@ impl Table {
     pub(crate) fn render(&self, colours: bool) -> String {
         let widths = self.widths();
         let mut text = String::new();
-        let titles: Vec<_> = self.titles.iter().map(|(title, _)| ((*title).to_owned(), Colour::Title)).collect();
+        let titles: Vec<_> =
+            self.titles.iter().map(|(title, _)| ((*title).to_owned(), Colour::Title)).collect();
         for row in std::iter::once(&titles).chain(&self.rows) {
             let mut line = String::new();
             for (index, (width, (_, align))) in widths.iter().zip(&self.titles).enumerate() {
-                let (cell, colour) = row.get(index).map_or(("", Colour::Plain), |(cell, c)| (cell.as_str(), *c));
+                let (cell, colour) =
+                    row.get(index).map_or(("", Colour::Plain), |(cell, c)| (cell.as_str(), *c));
                 let cell = shorten(cell, *width);
                 let padding = " ".repeat(width - cell.chars().count());
                 let painted = paint(&cell, colour, colours);
-                let gap = if index == 0 { "" } else { GAP };
+                let gap = if line.is_empty() || *width == 0 { "" } else { GAP };
                 // Writing to a String cannot fail.
                 let _ = match align {
                     Align::Left => write!(line, "{gap}{painted}{padding}"),
@@ -128,7 +130,7 @@ impl Table {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let gaps = GAP.len() * widths.len().saturating_sub(1);
+        let gaps = GAP.len() * widths.iter().filter(|width| **width > 0).count().saturating_sub(1);
         while widths.iter().sum::<usize>() + gaps > WIDTH {
             match widths.iter_mut().max() {
                 Some(widest) if *widest > COLUMN_WIDTH_MIN => *widest -= 1,
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn tables_align_and_end_without_blanks() {
-        let mut table = Table::new(vec![("ADDRESS", Align::Left), ("AS", Align::Right), ("NOTE", Align::Left)]);
+        let mut table =
+            Table::new(vec![("ADDRESS", Align::Left), ("AS", Align::Right), ("NOTE", Align::Left)]);
         table.row(vec![
             ("10.0.0.2".to_owned(), Colour::Plain),
             ("64512".to_owned(), Colour::Plain),

@@ -5,7 +5,7 @@
 
 use super::Program;
 use crate::view::{FibView, MetricsView};
-use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 /// Every state has a series, so that a graph of an empty one is a line at zero.
 const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
@@ -62,7 +62,8 @@ impl Page {
         });
         self.gauges("bgp_sessions", "Sessions by state (RFC 4271 §8.2.2).", &["state"], states)?;
         if per_neighbor {
-            let up = metrics.session_up.iter().map(|(neighbor, up)| (vec![neighbor.as_str()], f64::from(*up)));
+            let up =
+                metrics.session_up.iter().map(|(neighbor, up)| (vec![neighbor.as_str()], f64::from(*up)));
             self.gauges("bgp_session_up", "1 while the session is established.", &["neighbor"], up)?;
         }
         self.counters(
@@ -71,18 +72,27 @@ impl Page {
             &["to", "reason"],
             pairs(&metrics.transitions),
         )?;
-        self.gauge("bgp_slow_sessions", "Sessions that read too slowly for the shared stream.", metrics.slow_sessions)
+        self.gauge(
+            "bgp_slow_sessions",
+            "Sessions that read too slowly for the shared stream.",
+            metrics.slow_sessions,
+        )
     }
 
     fn tables(&self, metrics: &MetricsView) -> prometheus::Result<()> {
-        let routes = metrics.routes.iter().map(|(table, family, routes)| {
-            (vec![table.as_str(), family.as_str()], *routes as f64)
-        });
+        let routes = metrics
+            .routes
+            .iter()
+            .map(|(table, family, routes)| (vec![table.as_str(), family.as_str()], *routes as f64));
         self.gauges("bgp_rib_routes", "Routes by table and family.", &["table", "family"], routes)?;
         self.gauge("bgp_rib_attributes", "Distinct attribute sets.", metrics.attributes)?;
         let memory = metrics.memory_bytes.iter().map(|(part, bytes)| (vec![part.as_str()], *bytes as f64));
         self.gauges("bgp_rib_memory_bytes", "Memory of the tables by part.", &["part"], memory)?;
-        self.gauge("bgp_update_groups", "Groups of sessions that share their UPDATEs.", metrics.update_groups)?;
+        self.gauge(
+            "bgp_update_groups",
+            "Groups of sessions that share their UPDATEs.",
+            metrics.update_groups,
+        )?;
         self.gauge("bgp_ready", "1 once the first convergence is done.", u64::from(metrics.ready))
     }
 
@@ -96,7 +106,20 @@ impl Page {
         let states = states.into_iter().map(|(state, routes)| (vec![state], routes as f64));
         self.gauges("fib_routes", "Routes for the kernel by state.", &["state"], states)?;
         let divergent = fib.desired.abs_diff(fib.installed);
-        self.gauge("fib_divergent_routes", "Routes that the kernel does not hold as wanted.", divergent as u64)
+        self.gauge(
+            "fib_divergent_routes",
+            "Routes that the kernel does not hold as wanted.",
+            divergent as u64,
+        )?;
+        let results = [("ok", fib.operations_ok), ("failed", fib.operations_failed)];
+        let results = results.into_iter().map(|(result, count)| (vec!["all", result], count));
+        self.counters("fib_operations_total", "Requests to the kernel.", &["op", "result"], results)?;
+        let resyncs = [(vec!["all"], fib.resyncs)];
+        self.counters("fib_resyncs_total", "How often our routes were read back.", &["reason"], resyncs)?;
+        let repaired =
+            IntCounter::new("fib_repaired_total", "Routes of ours that others changed, put back.")?;
+        repaired.inc_by(fib.repaired);
+        self.registry.register(Box::new(repaired))
     }
 
     fn gauge(&self, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
@@ -162,10 +185,21 @@ mod tests {
 
     #[test]
     fn every_number_has_its_documented_name() {
-        let fib = FibView { desired: 10, installed: 8, pending: 2, ..FibView::default() };
+        let fib = FibView {
+            desired: 10,
+            installed: 8,
+            pending: 2,
+            operations_ok: 9,
+            resyncs: 1,
+            ..FibView::default()
+        };
         let text = render(Program::RouteReflector, &metrics(), Some(&fib), false).unwrap();
         for line in [
-            concat!("bgp_build_info{program=\"route-reflector\",version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!(
+                "bgp_build_info{program=\"route-reflector\",version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "bgp_sessions{state=\"Established\"} 3",
             "bgp_sessions{state=\"Idle\"} 0",
             "bgp_session_transitions_total{reason=\"hold-timer\",to=\"Idle\"} 2",
@@ -179,6 +213,10 @@ mod tests {
             "bgp_ready 1",
             "fib_routes{state=\"installed\"} 8",
             "fib_divergent_routes 2",
+            "fib_operations_total{op=\"all\",result=\"ok\"} 9",
+            "fib_operations_total{op=\"all\",result=\"failed\"} 0",
+            "fib_resyncs_total{reason=\"all\"} 1",
+            "fib_repaired_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
         }

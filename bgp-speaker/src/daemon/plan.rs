@@ -64,7 +64,12 @@ pub(crate) struct PlannedFib {
 
 impl PlanView {
     /// The plan for `config`, which `steps` lead to.
-    pub(crate) fn new(node: &str, config: &SpeakerConfig, fib: Option<&FibSection>, steps: Vec<Step>) -> Self {
+    pub(crate) fn new(
+        node: &str,
+        config: &SpeakerConfig,
+        fib: Option<&FibSection>,
+        steps: Vec<Step>,
+    ) -> Self {
         let mut sessions: Vec<PlannedSession> =
             config.neighbors.values().map(|neighbor| PlannedSession::new(config, neighbor)).collect();
         sessions.sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
@@ -149,7 +154,10 @@ mod tests {
         config.neighbors.insert(neighbor.address, neighbor);
         let block = Announcement::block("192.168.1.0/26".parse().unwrap());
         config.announcements.insert(block.prefix, block);
-        let empty = SpeakerConfig { listen: config.listen.clone(), ..SpeakerConfig::new("10.0.0.1".parse().unwrap()) };
+        let empty = SpeakerConfig {
+            listen: config.listen.clone(),
+            ..SpeakerConfig::new("10.0.0.1".parse().unwrap())
+        };
 
         let plan = PlanView::new("node-a", &config, Some(&FibSection::default()), diff(&empty, &config));
         let expected = serde_json::json!({

@@ -6,7 +6,7 @@ use super::advice;
 use super::cli::Failure;
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
-use crate::speaker::{Speaker, SpeakerHandle, StartError, Stop};
+use crate::speaker::{Speaker, SpeakerHandle, Stop};
 use fib_sync::FibConfig;
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
@@ -63,6 +63,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
     let speaker = start_speaker(program, &config).await?;
+    let socket = config.admin.socket.display().to_string();
 
     let (drain, mut drains) = mpsc::channel(1);
     let (stop_server, stop) = watch::channel(false);
@@ -75,6 +76,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     });
     let serving = tokio::spawn(server.serve(admin.clone(), stop));
     notify(&[NotifyState::Ready]);
+    tracing::info!(socket, "accepting sessions and admin requests");
 
     let end = serve(&admin, &mut signals, &mut drains).await;
     notify(&[NotifyState::Stopping]);
@@ -132,20 +134,12 @@ async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker,
     if let Some(FibSection { table, protocol, metric }) = config.fib {
         builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
     }
-    builder.start().await.map_err(|error| Failure::Failed(start_failure(error)))
-}
-
-/// What keeps the speaker from starting, with what to do.
-fn start_failure(error: StartError) -> String {
-    match error {
-        StartError::Listen { address, error } => advice::listen(address, "listen", &error),
-        other => other.to_string(),
-    }
+    builder.start().await.map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Waits for the end, and reloads meanwhile.
 async fn serve(
-    admin: &Admin,
+    admin: &Arc<Admin>,
     signals: &mut Signals,
     drains: &mut mpsc::Receiver<oneshot::Sender<()>>,
 ) -> End {
@@ -154,7 +148,8 @@ async fn serve(
     let mut stopped = std::pin::pin!(stopped);
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => reload(admin).await,
+            // Apart from this loop, so that a reload that takes long cannot hold up the end.
+            _ = signals.hangup.recv() => drop(tokio::spawn(reload(admin.clone()))),
             _ = signals.terminate.recv() => return End::Restart,
             _ = signals.interrupt.recv() => return End::Restart,
             Some(done) = drains.recv() => return End::Drain(done),
@@ -163,7 +158,7 @@ async fn serve(
     }
 }
 
-async fn reload(admin: &Admin) {
+async fn reload(admin: Arc<Admin>) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(_) => notify(&[NotifyState::Reloading]),

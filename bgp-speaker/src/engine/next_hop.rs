@@ -84,8 +84,8 @@ fn fits(context: &ExportContext, next_hop: NextHop) -> bool {
 /// Can a received address be a next hop at all (RFC 4271 §6.3: "syntactically correct" and usable)?
 pub fn is_usable(next_hop: NextHop) -> bool {
     match next_hop.addr() {
-        IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() || v4.is_loopback()),
-        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast() || v6.is_loopback()),
+        IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()),
+        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast()),
     }
 }
 

@@ -19,6 +19,7 @@ use super::update_group::UpdateGroup;
 use crate::config::{Family, Secret, SpeakerConfig, diff};
 use bytes::BytesMut;
 use convergence::Convergence;
+pub use views::BestRoute;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, VecDeque};
@@ -194,6 +195,12 @@ impl Engine {
     pub fn fill<'a>(&'a mut self, id: ConnId, out: &mut Vec<IoSlice<'a>>) -> bool {
         self.take_group_bytes(id);
         self.conns.get(&id).is_some_and(|conn| conn.io_slices(out))
+    }
+
+    /// The hops that a connection's neighbour is expected to be away, if that is to be checked (RFC 5082).
+    pub fn ttl_security(&self, id: ConnId) -> Option<u8> {
+        let source = self.conns.get(&id)?.source;
+        self.peer(source)?.options().ttl_security
     }
 
     /// So many bytes of what [`Engine::fill`] offered were written.

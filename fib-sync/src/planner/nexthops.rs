@@ -256,6 +256,8 @@ impl Nexthops {
     /// Nothing is known of what became of requests in flight.
     pub(super) fn lost(&mut self) {
         self.objects.values_mut().for_each(|object| object.is_in_flight = false);
+        self.has_garbage = true;
+        self.has_repairs = true;
     }
 
     /// Takes what a dump says. Returns how many objects in use were not as believed.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use fib_sync::{Fib, FibConfig, FibEvent, FibEvents, FibStatus, InstalledRoute};
 
 /// How long a condition may take; only ever reached by a failing test.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `test` on a thread in a fresh network namespace with `lo` and a veth pair: `a0` (10.0.0.1/24, fd00::1/64) and
 /// `a1`, both up. Where that is not possible the test says so and is skipped, or fails if `BGP_LAB_REQUIRE=1`.
-pub fn in_namespace<F, T>(test: T)
+pub(crate) fn in_namespace<F, T>(test: T)
 where
     F: Future<Output = ()>,
     T: FnOnce() -> F + Send + 'static,
@@ -63,12 +63,12 @@ fn try_ip(arguments: &str) -> Result<String, String> {
 }
 
 /// Runs `ip` in the thread's namespace and returns what it printed.
-pub fn ip(arguments: &str) -> String {
+pub(crate) fn ip(arguments: &str) -> String {
     try_ip(arguments).unwrap()
 }
 
 /// Runs `ip -batch` with these lines.
-pub fn ip_batch(lines: impl IntoIterator<Item = String>) {
+pub(crate) fn ip_batch(lines: impl IntoIterator<Item = String>) {
     use std::io::Write;
     let mut child =
         Command::new("ip").args(["-batch", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
@@ -78,18 +78,18 @@ pub fn ip_batch(lines: impl IntoIterator<Item = String>) {
 }
 
 /// What `ip route show` prints for a prefix, in one line per route.
-pub fn show(prefix: &str) -> String {
+pub(crate) fn show(prefix: &str) -> String {
     let family = if prefix.contains(':') { "-6" } else { "-4" };
     ip(&format!("{family} route show {prefix} table all")).trim().to_owned()
 }
 
 /// A configuration that repeats refused routes quickly and audits never, so that tests see what events alone do.
-pub fn config() -> FibConfig {
+pub(crate) fn config() -> FibConfig {
     FibConfig { audit_interval: None, ..FibConfig::default() }
 }
 
 /// Waits until the status fulfils a condition.
-pub async fn until(fib: &Fib, what: &str, condition: impl Fn(&FibStatus) -> bool) -> FibStatus {
+pub(crate) async fn until(fib: &Fib, what: &str, condition: impl Fn(&FibStatus) -> bool) -> FibStatus {
     let wait = async {
         loop {
             let status = fib.status();
@@ -105,7 +105,7 @@ pub async fn until(fib: &Fib, what: &str, condition: impl Fn(&FibStatus) -> bool
 }
 
 /// Waits for an event that fulfils a condition.
-pub async fn event(events: &mut FibEvents, what: &str, condition: impl Fn(&FibEvent) -> bool) -> FibEvent {
+pub(crate) async fn event(events: &mut FibEvents, what: &str, condition: impl Fn(&FibEvent) -> bool) -> FibEvent {
     let wait = async {
         while let Some(event) = events.recv().await {
             if condition(&event) {
@@ -118,7 +118,7 @@ pub async fn event(events: &mut FibEvents, what: &str, condition: impl Fn(&FibEv
 }
 
 /// The installed routes, sorted by prefix.
-pub async fn installed(fib: &Fib) -> Vec<InstalledRoute> {
+pub(crate) async fn installed(fib: &Fib) -> Vec<InstalledRoute> {
     let mut routes = fib.installed().await.unwrap();
     routes.sort_by_key(|route| route.prefix);
     routes

@@ -4,7 +4,7 @@ use crate::daemon::desired::DesiredError;
 use crate::daemon::file::{FileError, Problem};
 use crate::speaker::{ApplyError, QueryError, Stopped};
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -76,7 +76,7 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::UnknownNeighbor(address) => unknown_neighbor(&address.to_string()),
-            QueryError::Stopped => Self::stopped(),
+            QueryError::Stopped(_) => Self::stopped(),
         }
     }
 }
@@ -85,11 +85,8 @@ impl From<ApplyError> for ApiError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            ApplyError::Listen { address, error } => {
-                let message = crate::daemon::advice::listen(address, "listen", &error);
-                Self::new(StatusCode::CONFLICT, message)
-            }
-            ApplyError::Stopped => Self::stopped(),
+            ApplyError::Listen(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            ApplyError::Stopped(_) => Self::stopped(),
         }
     }
 }
@@ -118,13 +115,15 @@ impl From<QueryRejection> for ApiError {
     }
 }
 
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }
 
 /// The neighbour is not there.
 pub(super) fn unknown_neighbor(address: &str) -> ApiError {
-    ApiError::not_found(format!("there is no neighbour {address}; GET /v1/neighbors lists them"))
+    ApiError::not_found(format!(
+        "there is no neighbour {address}; the list of all neighbours shows which there are"
+    ))
 }

@@ -2,7 +2,7 @@
 
 use super::Admin;
 use super::answer::ApiError;
-use crate::daemon::human::{age, state_colour, Colour};
+use crate::daemon::human::{Colour, age, state_colour};
 use crate::view::{FibView, NeighborView, StatusView};
 use axum::extract::State;
 use axum::http::header;
@@ -81,7 +81,8 @@ fn neighbor_row(neighbor: &NeighborView) -> String {
         Colour::Bad => "bad",
         Colour::Pending | Colour::Plain | Colour::Title => "pending",
     };
-    let sum = |count: fn(&crate::view::PrefixCounts) -> u64| neighbor.prefixes.values().map(count).sum::<u64>();
+    let sum =
+        |count: fn(&crate::view::PrefixCounts) -> u64| neighbor.prefixes.values().map(count).sum::<u64>();
     format!(
         "<tr><td>{name}<td>{asn}<td>{role}<td class={class}>{state}<td>{since}<td class=n>{received}\
          <td class=n>{accepted}<td class=n>{advertised}<td>{error}</tr>",
@@ -99,7 +100,11 @@ fn neighbor_row(neighbor: &NeighborView) -> String {
 
 /// Names and errors come from files and peers.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }
 
 #[cfg(test)]

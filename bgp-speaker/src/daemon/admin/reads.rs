@@ -5,14 +5,13 @@ use super::answer::{ApiError, unknown_neighbor};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
 use crate::daemon::plan::PlanView;
-use crate::speaker::RouteList;
-use crate::view::{FibView, NeighborView, RouteQuery, RouteTable, StatusView};
+use crate::view::{FibView, NeighborView, RouteQuery, RouteTable, RouteView, StatusView};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +95,9 @@ impl RoutesParams {
         let table = self.table.unwrap_or_default();
         match (table, neighbor) {
             (RouteTable::Received | RouteTable::Advertised, None) => {
-                return Err(ApiError::bad_request("tables \"received\" and \"advertised\" need neighbor=ADDRESS"));
+                return Err(ApiError::bad_request(
+                    "tables \"received\" and \"advertised\" need neighbor=ADDRESS",
+                ));
             }
             (RouteTable::All | RouteTable::Best, Some(_)) => {
                 return Err(ApiError::bad_request("neighbor= goes with table=received or table=advertised"));
@@ -117,12 +118,20 @@ impl RoutesParams {
     }
 }
 
+/// Routes, and whether there are more than the limit let through.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RoutesAnswer {
+    pub(crate) routes: Vec<RouteView>,
+    pub(crate) truncated: bool,
+}
+
 pub(super) async fn routes(
     State(admin): State<Arc<Admin>>,
     params: Result<Query<RoutesParams>, QueryRejection>,
-) -> Result<Json<RouteList>, ApiError> {
+) -> Result<Json<RoutesAnswer>, ApiError> {
     let query = params?.0.into_query()?;
-    Ok(Json(admin.handle.routes(query).await?))
+    let list = admin.handle.routes(query).await?;
+    Ok(Json(RoutesAnswer { routes: list.routes, truncated: list.truncated }))
 }
 
 /// A neighbour's address out of a path or query.

@@ -1,7 +1,7 @@
 //! Accepts connections and serves the routers on them, within bounds: a client that sends nothing, or too many
 //! clients at once, cost the daemon nothing that its sessions need.
 
-use super::socket::{self, SocketFile};
+use super::socket::{self, AdminSocket};
 use super::{Admin, full_control, read_only};
 use crate::daemon::advice;
 use crate::daemon::file::AdminConfig;
@@ -12,7 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -30,28 +30,27 @@ pub(crate) struct BindError(String);
 
 /// The listening sockets of the admin API, bound but not served yet.
 pub(crate) struct AdminServer {
-    unix: UnixListener,
-    file: SocketFile,
+    unix: AdminSocket,
     tcp: Option<TcpListener>,
 }
 
 impl AdminServer {
     /// Takes the addresses, before anything else is started.
     pub(crate) async fn bind(config: &AdminConfig) -> Result<Self, BindError> {
-        let (unix, file) = socket::bind(&config.socket).map_err(BindError)?;
+        let unix = socket::bind(&config.socket).map_err(BindError)?;
         let tcp = match config.listen {
             None => None,
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|error| BindError(advice::listen(address, "admin.listen", &error)))?)
+                Some(bound.map_err(|error| BindError(advice::admin_listen(address, &error)))?)
             }
         };
-        Ok(Self { unix, file, tcp })
+        Ok(Self { unix, tcp })
     }
 
     /// Serves until `stop` becomes true, then lets answers in progress finish.
     pub(crate) async fn serve(self, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
-        let Self { unix, file, tcp } = self;
+        let Self { unix, tcp } = self;
         let unix = serve(unix, full_control(admin.clone()), stop.clone());
         let tcp = async {
             if let Some(tcp) = tcp {
@@ -59,7 +58,6 @@ impl AdminServer {
             }
         };
         tokio::join!(unix, tcp);
-        drop(file);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::daemon::file::prefix_from_text;
 use crate::daemon::plan::PlanView;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use bgp_proto::{Community, LargeCommunity};
@@ -62,7 +62,7 @@ pub(super) async fn neighbor_action(
         "disable" => admin.desired.lock().await.set_enabled(address, false).await?,
         _ => return Err(ApiError::not_found("a neighbour can be: reset, refresh, enable, disable")),
     }
-    tracing::info!(neighbor = %address, action, "asked for by the admin API");
+    tracing::info!(neighbor = %address, action, "neighbour changed through the admin API");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,9 +70,10 @@ pub(super) async fn neighbor_action(
 pub(super) async fn announce(
     State(admin): State<Arc<Admin>>,
     Path(prefix): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Changed>, ApiError> {
     let prefix = announced_prefix(&prefix)?;
+    let body = body?;
     let body: AnnouncementBody = if body.is_empty() {
         AnnouncementBody::default()
     } else {
@@ -117,9 +118,10 @@ pub(super) struct PlanParams {
 pub(super) async fn plan(
     State(admin): State<Arc<Admin>>,
     params: Result<Query<PlanParams>, QueryRejection>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<PlanView>, ApiError> {
     let name = params?.0.file.unwrap_or_else(|| "(request)".to_owned());
+    let body = body?;
     let text = std::str::from_utf8(&body)
         .map_err(|_| ApiError::bad_request("the body must be a configuration file in UTF-8"))?;
     Ok(Json(admin.desired.lock().await.plan_text(&name, text).await?))

@@ -35,8 +35,10 @@ fn render_all(neighbors: &[NeighborView], colours: bool) -> String {
     if neighbors.is_empty() {
         return "no neighbours\n".to_owned();
     }
+    let has_names = neighbors.iter().any(|neighbor| neighbor.name != neighbor.address);
     let mut table = Table::new(vec![
         ("NEIGHBOR", Align::Left),
+        (if has_names { "NAME" } else { "" }, Align::Left),
         ("AS", Align::Right),
         ("ROLE", Align::Left),
         ("STATE", Align::Left),
@@ -49,7 +51,8 @@ fn render_all(neighbors: &[NeighborView], colours: bool) -> String {
     for neighbor in neighbors {
         let plain = |text: String| (text, Colour::Plain);
         table.row(vec![
-            plain(neighbor.name.clone()),
+            plain(neighbor.address.clone()),
+            plain(if neighbor.name == neighbor.address { String::new() } else { neighbor.name.clone() }),
             plain(neighbor.remote_as.to_string()),
             plain(neighbor.role.clone()),
             (neighbor.state.clone(), state_colour(&neighbor.state)),
@@ -82,7 +85,8 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
     let state = paint(&neighbor.state, state_colour(&neighbor.state), colours);
     let yes = |is_so: bool, text: &str| is_so.then(|| text.to_owned());
     let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(", "));
-    let name = if neighbor.name == neighbor.address { String::new() } else { format!(" ({})", neighbor.name) };
+    let name =
+        if neighbor.name == neighbor.address { String::new() } else { format!(" ({})", neighbor.name) };
     let error_name = if is_up { "last error" } else { "why not up" };
     let mut text = facts([
         ("neighbor", Some(format!("{}{name}", neighbor.address))),
@@ -93,10 +97,16 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
         ("its AS", Some(neighbor.remote_as.to_string())),
         ("our AS", Some(neighbor.local_as.to_string())),
         ("role", Some(neighbor.role.clone())),
-        ("comes from", Some(if neighbor.dynamic { "a listen range" } else { "the configuration" }.to_owned())),
+        (
+            "comes from",
+            Some(if neighbor.dynamic { "a listen range" } else { "the configuration" }.to_owned()),
+        ),
         ("its router id", neighbor.router_id.clone()),
         ("our address", neighbor.local_address.clone()),
-        ("hold time", neighbor.hold_time_secs.map(|secs| if secs == 0 { "none".to_owned() } else { age(secs.into()) })),
+        (
+            "hold time",
+            neighbor.hold_time_secs.map(|secs| if secs == 0 { "none".to_owned() } else { age(secs.into()) }),
+        ),
         ("families", listed(&neighbor.families)),
     ]);
     for (index, capability) in neighbor.capabilities.iter().enumerate() {
@@ -118,7 +128,8 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
 }
 
 fn messages(counts: &BTreeMap<String, u64>) -> Option<String> {
-    let counts = counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| format!("{count} {kind}"));
+    let counts =
+        counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| format!("{count} {kind}"));
     let text = counts.collect::<Vec<_>>().join(", ");
     (!text.is_empty()).then_some(text)
 }
@@ -141,7 +152,11 @@ mod tests {
             families: vec!["ipv4-unicast".to_owned(), "ipv6-unicast".to_owned()],
             capabilities: vec!["route refresh".to_owned(), "4-octet AS 64512".to_owned()],
             hold_time_secs: Some(90),
-            prefixes: [("ipv4-unicast".to_owned(), PrefixCounts { received: 10, accepted: 9, advertised: 8 })].into(),
+            prefixes: [(
+                "ipv4-unicast".to_owned(),
+                PrefixCounts { received: 10, accepted: 9, advertised: 8 },
+            )]
+            .into(),
             messages_received: [("update".to_owned(), 3)].into(),
             established_count: 2,
             ..NeighborView::default()
@@ -152,12 +167,14 @@ mod tests {
     fn the_table_fits_whatever_the_neighbours_are_called() {
         let mut down = neighbor();
         down.state = "Active".to_owned();
-        down.name = "2001:db8:1111:2222:3333:4444:5555:6666".to_owned();
+        down.address = "2001:db8:1111:2222:3333:4444:5555:6666".to_owned();
         down.remote_as = u32::MAX;
-        down.last_error = Some("connect to 2001:db8::1: Connection refused; is the other side listening?".to_owned());
+        down.last_error =
+            Some("connect to 2001:db8::1: Connection refused; is the other side listening?".to_owned());
         let text = render_all(&[neighbor(), down], false);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert!(text.lines().nth(1).unwrap().starts_with("spine-1 "), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with("10.0.0.2 "), "{text}");
+        assert!(text.contains(" spine-1 "), "{text}");
         assert!(text.contains("3m12s"), "{text}");
         assert_eq!(render_all(&[], false), "no neighbours\n");
     }

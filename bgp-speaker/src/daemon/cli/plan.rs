@@ -39,7 +39,10 @@ async fn plan_file(program: Program, args: &PlanArgs, path: &Path) -> Result<Pla
     let target = with_query("/v1/plan", [("file", absolute.display().to_string())]);
     match args.read.daemon.client().post(&target, text).await {
         Err(ClientError::Unreachable { socket, reason }) => {
-            eprintln!("note: no daemon at {} ({reason}): this is the plan of a first start", socket.display());
+            eprintln!(
+                "note: no daemon at {} ({reason}): this is the plan of a first start",
+                socket.display()
+            );
             Ok(first_start(&file))
         }
         answer => Ok(answer?),
@@ -61,7 +64,8 @@ fn render(plan: &PlanView) -> String {
         return "nothing to change\n".to_owned();
     }
     let mut text: String = plan.steps.iter().map(|step| format!("{step}\n")).collect();
-    let resets = plan.steps.iter().filter(|step| step.action == crate::config::StepAction::ResetSession).count();
+    let resets =
+        plan.steps.iter().filter(|step| step.action == crate::config::StepAction::ResetSession).count();
     text.push_str(&format!("{}, {}\n", count(plan.steps.len(), "step"), count(resets, "session reset")));
     text
 }

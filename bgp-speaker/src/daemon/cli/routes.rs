@@ -3,10 +3,9 @@
 use super::client::with_query;
 use super::output::{facts, print, print_json};
 use super::{Failure, ReadArgs};
-use crate::daemon::admin::ROUTES_LIMIT_MAX;
+use crate::daemon::admin::{ROUTES_LIMIT_MAX, RoutesAnswer};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::human::{Align, Colour, Table, colours_wanted, paint};
-use crate::speaker::RouteList;
 use crate::view::RouteView;
 use clap::Args;
 use ipnet::IpNet;
@@ -57,7 +56,7 @@ impl RoutesArgs {
 }
 
 pub(super) async fn routes(args: &RoutesArgs) -> Result<(), Failure> {
-    let list: RouteList = args.read.daemon.client().get(&args.target()).await?;
+    let list: RoutesAnswer = args.read.daemon.client().get(&args.target()).await?;
     let colours = colours_wanted();
     if args.read.json {
         print_json(&list.routes)?;
@@ -110,7 +109,10 @@ fn render_verbose(route: &RouteView, colours: bool) -> String {
         title.push_str(&format!(" {}", paint("best", Colour::Good, colours)));
     }
     if route.stale {
-        title.push_str(&format!(" {}", paint("stale: kept while its neighbour restarts", Colour::Pending, colours)));
+        title.push_str(&format!(
+            " {}",
+            paint("stale: kept while its neighbour restarts", Colour::Pending, colours)
+        ));
     }
     let number = |value: Option<u32>| value.map(|value| value.to_string());
     let listed = |texts: &[String]| (!texts.is_empty()).then(|| texts.join(" "));

@@ -14,12 +14,14 @@ pub(super) async fn status(args: &ReadArgs) -> Result<(), Failure> {
 fn render(status: &StatusView, colours: bool) -> String {
     let families = status.paths.keys().chain(status.routes.keys()).collect::<std::collections::BTreeSet<_>>();
     let routes = families.into_iter().map(|family| {
-        let count = |map: &std::collections::BTreeMap<String, usize>| map.get(family).copied().unwrap_or_default();
+        let count =
+            |map: &std::collections::BTreeMap<String, usize>| map.get(family).copied().unwrap_or_default();
         format!("{family}: {} best of {} paths", count(&status.routes), count(&status.paths))
     });
     let routes = routes.collect::<Vec<_>>().join(", ");
     let sessions = status.sessions.iter().filter(|(_, sessions)| **sessions > 0);
-    let sessions = sessions.map(|(state, count)| paint(&format!("{count} {state}"), state_colour(state), colours));
+    let sessions =
+        sessions.map(|(state, count)| paint(&format!("{count} {state}"), state_colour(state), colours));
     let sessions = sessions.collect::<Vec<_>>().join(", ");
     let none_if_empty = |text: String| if text.is_empty() { "none".to_owned() } else { text };
     let ready = if status.ready {
@@ -34,7 +36,10 @@ fn render(status: &StatusView, colours: bool) -> String {
         ("listening", Some(none_if_empty(status.listen.join(", ")))),
         ("sessions", Some(none_if_empty(sessions))),
         ("routes", Some(none_if_empty(routes))),
-        ("kernel", Some(status.fib.as_ref().map_or("routes stay out of it".to_owned(), |fib| kernel(fib, colours)))),
+        (
+            "kernel",
+            Some(status.fib.as_ref().map_or("routes stay out of it".to_owned(), |fib| kernel(fib, colours))),
+        ),
         ("kernel error", status.fib.as_ref().and_then(|fib| fib.last_error.clone())),
     ])
 }
@@ -64,11 +69,19 @@ mod tests {
             cluster_id: Some("10.0.0.1".to_owned()),
             uptime_secs: 192,
             listen: vec!["0.0.0.0:179".to_owned()],
-            sessions: [("Active".to_owned(), 1), ("Established".to_owned(), 6), ("Idle".to_owned(), 0)].into(),
+            sessions: [("Active".to_owned(), 1), ("Established".to_owned(), 6), ("Idle".to_owned(), 0)]
+                .into(),
             routes: [("ipv4-unicast".to_owned(), 12)].into(),
             paths: [("ipv4-unicast".to_owned(), 40)].into(),
             ready: true,
-            fib: Some(FibView { table: 254, protocol: 12, desired: 12, installed: 12, in_sync: true, ..FibView::default() }),
+            fib: Some(FibView {
+                table: 254,
+                protocol: 12,
+                desired: 12,
+                installed: 12,
+                in_sync: true,
+                ..FibView::default()
+            }),
         };
         assert_eq!(
             render(&status, false),

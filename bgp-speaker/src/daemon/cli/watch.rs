@@ -3,9 +3,8 @@
 use super::client::{AdminClient, with_query};
 use super::output::print;
 use super::{Failure, ReadArgs};
-use crate::daemon::admin::ROUTES_LIMIT_MAX;
+use crate::daemon::admin::{ROUTES_LIMIT_MAX, RoutesAnswer};
 use crate::daemon::human::{colours_wanted, paint, state_colour};
-use crate::speaker::RouteList;
 use crate::view::{NeighborView, RouteView};
 use clap::Args;
 use serde::Serialize;
@@ -99,7 +98,7 @@ async fn read_sessions(client: &AdminClient) -> Result<Sessions, Failure> {
 
 async fn read_routes(client: &AdminClient) -> Result<Routes, Failure> {
     let params = [("table", "best".to_owned()), ("limit", ROUTES_LIMIT_MAX.to_string())];
-    let list: RouteList = client.get(&with_query("/v1/routes", params)).await?;
+    let list: RoutesAnswer = client.get(&with_query("/v1/routes", params)).await?;
     if list.truncated {
         return Err(Failure::Failed(format!(
             "there are more than {ROUTES_LIMIT_MAX} best routes, too many to watch; use watch --neighbors"
@@ -112,7 +111,8 @@ fn session_changes(old: &Sessions, new: &Sessions) -> Vec<Change> {
     let came_or_changed = new.values().filter_map(|now| {
         let before = old.get(&now.address);
         // A session that went down and up between two looks has the same state, but a higher count.
-        let same = before.is_some_and(|b| b.state == now.state && b.established_count == now.established_count);
+        let same =
+            before.is_some_and(|b| b.state == now.state && b.established_count == now.established_count);
         (!same).then(|| Change::Session {
             neighbor: now.name.clone(),
             from: before.map(|before| before.state.clone()),
@@ -120,21 +120,20 @@ fn session_changes(old: &Sessions, new: &Sessions) -> Vec<Change> {
             error: now.last_error.clone().filter(|_| now.state != "Established"),
         })
     });
-    let went = old.values().filter(|before| !new.contains_key(&before.address)).map(|before| Change::Session {
-        neighbor: before.name.clone(),
-        from: Some(before.state.clone()),
-        to: None,
-        error: before.last_error.clone(),
-    });
+    let went =
+        old.values().filter(|before| !new.contains_key(&before.address)).map(|before| Change::Session {
+            neighbor: before.name.clone(),
+            from: Some(before.state.clone()),
+            to: None,
+            error: before.last_error.clone(),
+        });
     came_or_changed.chain(went).collect()
 }
 
 fn route_changes(old: &Routes, new: &Routes) -> Vec<Change> {
     let came_or_changed =
-        new.iter().filter(|(prefix, now)| old.get(*prefix) != Some(*now)).map(|(prefix, now)| Change::Route {
-            prefix: prefix.clone(),
-            next_hop: now.next_hop.clone(),
-            source: now.from.clone(),
+        new.iter().filter(|(prefix, now)| old.get(*prefix) != Some(*now)).map(|(prefix, now)| {
+            Change::Route { prefix: prefix.clone(), next_hop: now.next_hop.clone(), source: now.from.clone() }
         });
     let went = old.keys().filter(|prefix| !new.contains_key(*prefix));
     came_or_changed.chain(went.map(|prefix| Change::NoRoute { prefix: prefix.clone() })).collect()
@@ -162,11 +161,15 @@ mod tests {
     #[test]
     fn sessions_come_change_flap_and_go() {
         let none = Sessions::new();
-        let (active, up, up_again) = (sessions("Active", 0), sessions("Established", 1), sessions("Established", 2));
+        let (active, up, up_again) =
+            (sessions("Active", 0), sessions("Established", 1), sessions("Established", 2));
         assert_eq!(lines(&session_changes(&none, &active)), ["session spine-1: new -> Active\n"]);
         assert_eq!(lines(&session_changes(&active, &up)), ["session spine-1: Active -> Established\n"]);
         assert_eq!(lines(&session_changes(&up, &up)), [""; 0]);
-        assert_eq!(lines(&session_changes(&up, &up_again)), ["session spine-1: Established -> Established\n"]);
+        assert_eq!(
+            lines(&session_changes(&up, &up_again)),
+            ["session spine-1: Established -> Established\n"]
+        );
         assert_eq!(lines(&session_changes(&up, &none)), ["session spine-1: Established -> gone\n"]);
     }
 

@@ -107,9 +107,7 @@ pub(super) fn read_admin(section: Option<Section<'_>>, directory: &Path) -> Admi
         return defaults;
     };
     let admin = AdminConfig {
-        socket: section
-            .read("socket", values::text)
-            .map_or(defaults.socket, |socket| directory.join(socket)),
+        socket: section.read("socket", values::text).map_or(defaults.socket, |socket| directory.join(socket)),
         listen: section.read("listen", admin_listen).unwrap_or(defaults.listen),
         per_neighbor_metrics: section
             .read("per_neighbor_metrics", values::boolean)
@@ -164,7 +162,8 @@ pub(crate) fn table_name(table: u32) -> Option<&'static str> {
 }
 
 fn table(value: &DeValue<'_>) -> Result<u32, String> {
-    let local = Err("table local (255) belongs to the kernel; use \"main\" or the number of another".to_owned());
+    let local =
+        Err("table local (255) belongs to the kernel; use \"main\" or the number of another".to_owned());
     match value {
         DeValue::String(name) if name == "local" => local,
         DeValue::String(_) => values::word(&TABLE_NAMES)(value),

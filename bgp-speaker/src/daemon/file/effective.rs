@@ -2,8 +2,8 @@
 
 use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
-    Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions,
-    SpeakerConfig,
+    Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role,
+    SessionOptions, SpeakerConfig,
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -146,7 +146,11 @@ impl<'a> Document<'a> {
                 restart_time: speaker.graceful_restart.restart_time.as_secs(),
                 selection_deferral: speaker.graceful_restart.selection_deferral.as_secs(),
             },
-            neighbors: speaker.neighbors.values().map(|neighbor| NeighborKeys::of(config, neighbor)).collect(),
+            neighbors: speaker
+                .neighbors
+                .values()
+                .map(|neighbor| NeighborKeys::of(config, neighbor))
+                .collect(),
             listen_ranges: speaker.listen_ranges.iter().map(|range| RangeKeys::of(config, range)).collect(),
             announce: Announce::of(speaker),
             fib: config.fib.as_ref().map(Fib::of),

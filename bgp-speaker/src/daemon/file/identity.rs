@@ -36,7 +36,10 @@ impl Surroundings {
 
 /// The first specific IPv4 address that we listen on, else a number made of the host's name, and then a
 /// note about it: names differ between hosts, so the numbers very probably do.
-pub(super) fn default_router_id(listen: &[SocketAddr], surroundings: &Surroundings) -> (BgpId, Option<String>) {
+pub(super) fn default_router_id(
+    listen: &[SocketAddr],
+    surroundings: &Surroundings,
+) -> (BgpId, Option<String>) {
     let specific = listen.iter().find_map(|address| match address.ip() {
         IpAddr::V4(v4) if !v4.is_unspecified() => Some(BgpId::from(v4)),
         _ => None,

@@ -129,7 +129,10 @@ fn every_key_is_read() {
     assert!(!speaker.graceful_restart.enabled);
     assert_eq!(speaker.graceful_restart.selection_deferral.as_secs(), 30);
     let first = &speaker.neighbors[&"10.0.0.2".parse::<IpAddr>().unwrap()];
-    assert_eq!((first.name.as_str(), first.port, first.passive, first.enabled), ("spine \"one\"", 1790, true, false));
+    assert_eq!(
+        (first.name.as_str(), first.port, first.passive, first.enabled),
+        ("spine \"one\"", 1790, true, false)
+    );
     assert_eq!(first.options.next_hop, NextHopMode::SelfAddress);
     assert_eq!(first.options.role, Role::Client);
     assert_eq!(first.options.ttl_security, Some(1));
@@ -137,7 +140,10 @@ fn every_key_is_read() {
     assert_eq!(second.options.local_as.unwrap().0, 65000);
     assert_eq!(speaker.listen_ranges[0].max_sessions, 50);
     let service = &speaker.announcements[&"10.96.0.0/12".parse().unwrap()];
-    assert_eq!((service.kind, service.med, service.local_pref), (AnnouncementKind::Route, Some(5), Some(200)));
+    assert_eq!(
+        (service.kind, service.med, service.local_pref),
+        (AnnouncementKind::Route, Some(5), Some(200))
+    );
     assert_eq!(service.communities[0].to_string(), "64512:1");
     assert_eq!(speaker.announcements[&"fd00:1::/64".parse().unwrap()].kind, AnnouncementKind::Block);
     assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
@@ -284,7 +290,8 @@ fn the_kernels_own_table_is_refused() {
 
 #[test]
 fn an_unreadable_asn_does_not_put_neighbours_into_another_as() {
-    let text = "asn = true\n[reflector]\n[[neighbors]]\naddress = \"10.0.0.2\"\nremote_as = 5\nrole = \"client\"\n";
+    let text =
+        "asn = true\n[reflector]\n[[neighbors]]\naddress = \"10.0.0.2\"\nremote_as = 5\nrole = \"client\"\n";
     assert_eq!(problems(text), ["bgp.toml:1:7: asn: expected a number, found true or false"]);
 }
 
@@ -315,7 +322,10 @@ fn syntax_errors_have_their_place() {
     );
     assert_eq!(
         problems("neighbors = 5\nfib = 3\n"),
-        ["bgp.toml:1:13: neighbors: expected an array, found a number", "bgp.toml:2:7: fib: expected a table, found a number"]
+        [
+            "bgp.toml:1:13: neighbors: expected an array, found a number",
+            "bgp.toml:2:7: fib: expected a table, found a number"
+        ]
     );
 }
 
@@ -347,9 +357,23 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn text_of_any_kind_ends_in_a_configuration_or_a_list() {
-    for text in ["\0", "[[[", "a.b.c.d = {}", "neighbors = [[]]", "é = \"é\"\nà = 1", "[announce]\nroutes = [1, {}]"] {
+    for text in
+        ["\0", "[[[", "a.b.c.d = {}", "neighbors = [[]]", "é = \"é\"\nà = 1", "[announce]\nroutes = [1, {}]"]
+    {
         if let Err(error) = parse(text) {
             assert!(!error.lines().is_empty(), "{text:?}");
         }
+    }
+}
+
+#[test]
+fn the_examples_are_right() {
+    for (program, text) in [
+        (Program::BgpSpeaker, include_str!("../../../examples/node.toml")),
+        (Program::RouteReflector, include_str!("../../../examples/reflector.toml")),
+    ] {
+        let config = FileConfig::parse(text, "example.toml", &surroundings(program)).unwrap();
+        assert!(!config.speaker.neighbors.is_empty());
+        assert_eq!(config.notes, Vec::<String>::new());
     }
 }

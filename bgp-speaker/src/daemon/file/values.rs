@@ -63,8 +63,12 @@ pub(super) fn host(value: &DeValue<'_>) -> Result<IpAddr, String> {
         _ if address.is_unspecified() => "stands for any address; name a specific one",
         _ if address.is_multicast() => "is a multicast address; name the address of one host",
         IpAddr::V4(Ipv4Addr::BROADCAST) => "is the broadcast address; name the address of one host",
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "is an IPv4 address in IPv6 notation; write it as IPv4",
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => "is a link-local address; name a global or unique local one",
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            "is an IPv4 address in IPv6 notation; write it as IPv4"
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            "is a link-local address; name a global or unique local one"
+        }
         _ => return Ok(address),
     };
     Err(format!("{address} {refused}"))

@@ -12,8 +12,8 @@ use crate::engine::session::{Event, StateKind};
 use crate::engine::time::MonoTime;
 use crate::engine::wire::{canonical_params, decode_canonical};
 use bgp_proto::{
-    AfiSafi, AttributeCode, AttributeError, DecodeError, Decoder, Frame, Message, MessageType, MpReachView,
-    MpUnreachView, NextHop, NlriIter, Notification, NotificationCode, PathAttributes, RawAttributes, RouteRefresh,
+    AfiSafi, AttributeCode, AttributeError, AttributeErrorReason, DecodeError, Decoder, Frame, Message, MessageType, MpReachView,
+    MpUnreachView, NextHop, NlriError, NlriIter, Notification, NotificationCode, PathAttributes, RawAttributes, RouteRefresh,
     SessionParams, UpdateErrorAction, UpdateView, check_nlri, decode_attributes, frame, subcode,
 };
 use bytes::BytesMut;
@@ -281,6 +281,12 @@ impl Engine {
         match action {
             UpdateErrorAction::AttributeDiscard => Ok(Action7606::Use),
             UpdateErrorAction::TreatAsWithdraw => Ok(Action7606::Withdraw),
+            // RFC 4760 §7: of a family that was never agreed upon, nothing is kept that could go wrong.
+            UpdateErrorAction::AfiSafiDisable
+                if matches!(error.reason, AttributeErrorReason::Nlri(NlriError::UnsupportedFamily { .. })) =>
+            {
+                Ok(Action7606::Use)
+            }
             // A family that cannot be read any more cannot be ignored either: what it withdraws would stay.
             UpdateErrorAction::AfiSafiDisable | UpdateErrorAction::SessionReset => Err(Fatal(error.notification())),
         }

@@ -1,0 +1,31 @@
+//! What the handle asks of the driver.
+
+use super::ListenError;
+use crate::config::{Step, SpeakerConfig};
+use crate::engine::StopMode;
+use crate::speaker::RouteChange;
+use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
+use std::net::IpAddr;
+use tokio::sync::oneshot;
+
+/// Where an answer goes. An asker that has gone away is no error.
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+
+/// A question or an order. Each is answered once; an unanswered one means that the speaker has stopped.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Config(Reply<SpeakerConfig>),
+    Apply(Box<SpeakerConfig>, Reply<Result<Vec<Step>, ListenError>>),
+    Status(Reply<StatusView>),
+    Neighbors(Reply<Vec<NeighborView>>),
+    /// `None`: no such neighbour.
+    Routes(Box<RouteQuery>, Reply<Option<(Vec<RouteView>, bool)>>),
+    Metrics(Reply<MetricsView>),
+    /// Is there such a neighbour?
+    Reset(IpAddr, Reply<bool>),
+    Refresh(IpAddr, Reply<bool>),
+    /// The next route changes of a subscriber, at least one; the first call makes it known.
+    NextRoutes(u64, Reply<Vec<RouteChange>>),
+    Unsubscribe(u64),
+    Stop(StopMode, Reply<()>),
+}

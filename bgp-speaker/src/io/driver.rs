@@ -1,0 +1,365 @@
+//! The loop around the engine.
+//!
+//! ```text
+//! listeners, connectors --Event--> +--------+ --effects--> connectors, Socket::close
+//! handles -------------Command---> | Driver | --bytes----> sockets, vectored writes
+//! sockets ---------------ready---> +--------+ --changes--> subscribers
+//! ```
+//!
+//! A turn takes what there is, within bounds, lets the engine work the batch off once no more input is
+//! queued (or enough of it has come), and writes. Nothing in a turn waits.
+
+use super::addresses;
+use super::clock::Clock;
+use super::command::{Command, Reply};
+use super::connector;
+use super::listener::{ListenError, Listeners};
+use super::ready::ReadyQueue;
+use super::socket_options;
+use super::socket::{READ_BUFFER_BYTES, Socket};
+use super::subscribers::Subscribers;
+use crate::config::SpeakerConfig;
+use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StopMode};
+use std::collections::HashMap;
+use crate::view::StatusView;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Input after which the engine works a batch off although more is queued.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Commands and events taken per turn.
+const MESSAGES_PER_TURN: usize = 256;
+/// Bound of the channels towards the driver; whoever finds them full waits.
+pub(crate) const CHANNEL_CAPACITY: usize = 1024;
+
+/// What listeners and connectors report.
+#[derive(Debug)]
+pub(super) enum Event {
+    Accepted { stream: TcpStream, remote: SocketAddr },
+    Connected { id: ConnId, outcome: io::Result<TcpStream> },
+}
+
+/// Owner of the engine and all sockets. One per speaker.
+pub(crate) struct Driver {
+    clock: Clock,
+    engine: Engine,
+    listeners: Listeners,
+    sockets: HashMap<ConnId, Socket>,
+    attempts: HashMap<ConnId, AbortHandle>,
+    /// Connections that carry their last bytes.
+    closing: JoinSet<()>,
+    subscribers: Subscribers,
+    ready: Arc<ReadyQueue>,
+    ready_now: Vec<ConnId>,
+    buffer: Box<[u8]>,
+    batch_bytes: usize,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Receiver<Event>,
+    events_sender: mpsc::Sender<Event>,
+    /// Interface addresses beside a local one; asked of the system once per local address.
+    beside: HashMap<IpAddr, Vec<IpAddr>>,
+}
+
+/// What a driver is made of.
+pub(crate) struct DriverParts {
+    pub(crate) config: SpeakerConfig,
+    pub(crate) seed: u64,
+    pub(crate) restarting: bool,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+impl Driver {
+    /// Opens the listening sockets.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub(crate) fn new(parts: DriverParts) -> Result<Self, ListenError> {
+        let (events_sender, events) = mpsc::channel(CHANNEL_CAPACITY);
+        let mut listeners = Listeners::new(events_sender.clone());
+        listeners.apply(&parts.config)?;
+        let clock = Clock::start();
+        Ok(Self {
+            clock,
+            engine: Engine::new(parts.config, parts.seed, parts.restarting, clock.now()),
+            listeners,
+            sockets: HashMap::new(),
+            attempts: HashMap::new(),
+            closing: JoinSet::new(),
+            subscribers: Subscribers::default(),
+            ready: Arc::default(),
+            ready_now: Vec::new(),
+            buffer: vec![0; READ_BUFFER_BYTES + bgp_proto::MAX_EXTENDED_LEN].into(),
+            batch_bytes: 0,
+            commands: parts.commands,
+            events,
+            events_sender,
+            beside: HashMap::new(),
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn listen_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
+    /// Runs until it is told to stop, or nobody is left who could.
+    pub(crate) async fn run(self) {
+        // Readiness is polled many times a turn; the turns themselves give way to other tasks.
+        tokio::task::unconstrained(self.turns()).await;
+    }
+
+    async fn turns(mut self) {
+        loop {
+            let input = self.wait().await;
+            let outcome = match input {
+                Input::Command(None) => ControlFlow::Break(None),
+                Input::Command(Some(command)) => self.answer(command),
+                Input::Event(event) => {
+                    self.handle_event(event);
+                    ControlFlow::Continue(())
+                }
+                Input::Ready | Input::Deadline => ControlFlow::Continue(()),
+            };
+            self.engine.handle_deadline(self.clock.now());
+            self.read_ready();
+            let outcome = if outcome.is_continue() { self.take_messages() } else { outcome };
+            if let ControlFlow::Break(stop) = outcome {
+                return self.finish(stop).await;
+            }
+            self.collect_ready().await;
+            if self.ready_now.is_empty() || self.batch_bytes >= BATCH_BYTES_MAX {
+                self.settle();
+            }
+        }
+    }
+
+    /// Until a socket is ready, a message is there, or a deadline has come. If there is something already, other tasks
+    /// of the runtime get their turn.
+    async fn wait(&mut self) -> Input {
+        if !self.ready_now.is_empty() {
+            tokio::task::yield_now().await;
+            return Input::Ready;
+        }
+        let deadline = self.engine.next_deadline().map(|at| self.clock.instant(at));
+        let deadline = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let (ready, ready_now) = (&self.ready, &mut self.ready_now);
+        tokio::select! {
+            biased;
+            command = self.commands.recv() => Input::Command(command),
+            Some(event) = self.events.recv() => Input::Event(event),
+            () = std::future::poll_fn(|context| ready.poll_take(context, ready_now)) => Input::Ready,
+            () = deadline => Input::Deadline,
+        }
+    }
+
+    /// Sockets that became ready in the meantime.
+    async fn collect_ready(&mut self) {
+        let (ready, ready_now) = (&self.ready, &mut self.ready_now);
+        std::future::poll_fn(|context| {
+            _ = ready.poll_take(context, ready_now);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn take_messages(&mut self) -> ControlFlow<Option<Stop>> {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(event) = self.events.try_recv() else { break };
+            self.handle_event(event);
+        }
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(command) = self.commands.try_recv() else { break };
+            self.answer(command)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Accepted { stream, remote } => self.accepted(now, stream, remote),
+            Event::Connected { id, outcome } => {
+                if self.attempts.remove(&id).is_none() {
+                    return;
+                }
+                match outcome.and_then(|stream| Ok((stream.local_addr()?.ip(), stream))) {
+                    Ok((local, stream)) => {
+                        self.add_socket(id, stream);
+                        let others = self.beside(local);
+                        self.engine.connected(now, id, local, &others);
+                    }
+                    Err(error) => self.engine.connect_failed(now, id, &error.to_string()),
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, now: MonoTime, stream: TcpStream, remote: SocketAddr) {
+        let Ok(local) = stream.local_addr().map(|local| local.ip().to_canonical()) else { return };
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let others = self.beside(local);
+        match self.engine.accept(now, remote, local, &others) {
+            Ok(id) => {
+                if let Some(hops) = self.engine.ttl_security(id)
+                    && let Err(error) = socket_options::set_ttl_security(&stream, remote.ip(), hops)
+                {
+                    tracing::error!(%remote, %error, "ttl_security");
+                }
+                self.add_socket(id, stream);
+            }
+            Err(refused) => tracing::info!(%remote, %refused, "connection refused"),
+        }
+    }
+
+    fn add_socket(&mut self, id: ConnId, stream: TcpStream) {
+        self.sockets.insert(id, Socket::new(id, stream, &self.ready));
+    }
+
+    fn beside(&mut self, local: IpAddr) -> Vec<IpAddr> {
+        self.beside.entry(local).or_insert_with(|| addresses::beside(local)).clone()
+    }
+
+    fn read_ready(&mut self) {
+        let now = self.clock.now();
+        for id in std::mem::take(&mut self.ready_now) {
+            let Some(socket) = self.sockets.get_mut(&id) else { continue };
+            let mut outcome = socket.read(now, &mut self.engine, &mut self.buffer);
+            if outcome.is_ok() && socket.is_write_blocked() {
+                outcome = socket.write(&mut self.engine).and(outcome);
+            }
+            match outcome {
+                Ok(count) => self.batch_bytes += count,
+                Err(error) => self.lose(now, id, &error),
+            }
+        }
+    }
+
+    /// Works off the batch, and everything that follows from it.
+    fn settle(&mut self) {
+        self.batch_bytes = 0;
+        loop {
+            if self.engine.needs_flush() {
+                let subscribers = &self.subscribers;
+                self.engine.flush(|family, id| subscribers.hold(family, id));
+            }
+            self.subscribers.update(&mut self.engine);
+            self.perform_effects();
+            self.write_woken();
+            // A failed write ends a session, which is the next batch.
+            if !self.engine.needs_flush() {
+                return;
+            }
+        }
+    }
+
+    fn perform_effects(&mut self) {
+        while self.closing.try_join_next().is_some() {}
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Connect(target) => self.connect(target),
+                Effect::Close(id) => {
+                    if let Some(attempt) = self.attempts.remove(&id) {
+                        attempt.abort();
+                    }
+                    if let Some(socket) = self.sockets.remove(&id) {
+                        self.closing.spawn(socket.close(&mut self.engine));
+                    }
+                    self.engine.closed(self.clock.now(), id, "closed");
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, target: ConnectTarget) {
+        let events = self.events_sender.clone();
+        let id = target.conn;
+        let attempt = tokio::spawn(async move {
+            let outcome = connector::connect(&target).await;
+            // The driver has gone: so has the connection.
+            _ = events.send(Event::Connected { id, outcome }).await;
+        });
+        self.attempts.insert(id, attempt.abort_handle());
+    }
+
+    fn write_woken(&mut self) {
+        while let Some(id) = self.engine.poll_writable() {
+            let Some(socket) = self.sockets.get_mut(&id) else { continue };
+            if socket.is_write_blocked() {
+                continue;
+            }
+            if let Err(error) = socket.write(&mut self.engine) {
+                self.lose(self.clock.now(), id, &error);
+            }
+        }
+    }
+
+    fn lose(&mut self, now: MonoTime, id: ConnId, error: &io::Error) {
+        self.sockets.remove(&id);
+        self.engine.closed(now, id, &error.to_string());
+    }
+
+    /// Answers a command. Everything before it is in force when it is answered.
+    fn answer(&mut self, command: Command) -> ControlFlow<Option<Stop>> {
+        self.settle();
+        let now = self.clock.now();
+        match command {
+            Command::Config(reply) => _ = reply.send(self.engine.config().clone()),
+            Command::Apply(config, reply) => {
+                let outcome = self.listeners.apply(&config).map(|()| self.engine.apply(now, *config));
+                self.settle();
+                _ = reply.send(outcome);
+            }
+            Command::Status(reply) => {
+                let listen = self.listen_addresses().iter().map(ToString::to_string).collect();
+                _ = reply.send(StatusView { listen, ..self.engine.status(now) });
+            }
+            Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
+            Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
+            Command::Metrics(reply) => _ = reply.send(self.engine.metrics()),
+            Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
+            Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),
+            Command::NextRoutes(id, reply) => self.subscribers.next(id, reply, &self.engine),
+            Command::Unsubscribe(id) => self.subscribers.remove(id),
+            Command::Stop(mode, reply) => return ControlFlow::Break(Some(Stop { mode, reply })),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Closes everything; whoever waits for the end is told when the last byte is handed to the kernel.
+    async fn finish(mut self, stop: Option<Stop>) {
+        let mode = stop.as_ref().map_or(StopMode::Restart, |stop| stop.mode);
+        self.engine.stop(self.clock.now(), mode);
+        self.settle();
+        self.attempts.drain().for_each(|(_, attempt)| attempt.abort());
+        while self.closing.join_next().await.is_some() {}
+        if let Some(stop) = stop {
+            _ = stop.reply.send(());
+        }
+    }
+}
+
+/// What a turn begins with.
+enum Input {
+    Ready,
+    Deadline,
+    /// `None`: nobody is left who could command.
+    Command(Option<Command>),
+    Event(Event),
+}
+
+/// An order to stop.
+struct Stop {
+    mode: StopMode,
+    reply: Reply<()>,
+}

@@ -1,0 +1,121 @@
+//! Socket options that no safe crate offers: TCP MD5 (RFC 2385) and GTSM (RFC 5082). The only unsafe code here.
+
+use crate::config::Secret;
+use ipnet::IpNet;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+
+/// Longest TCP MD5 key that Linux takes, in bytes.
+pub(super) const MD5_KEY_BYTES_MAX: usize = 80;
+
+/// Sets, or with `None` removes, the key for segments from and to these addresses.
+///
+/// # Errors
+/// The system's; `ENOENT` when removing a key that is not there is none.
+pub(super) fn set_md5_key(socket: &impl AsRawFd, peers: IpNet, key: Option<&Secret>) -> io::Result<()> {
+    let key = key.map_or(&[][..], |key| key.expose().as_bytes());
+    if key.len() > MD5_KEY_BYTES_MAX {
+        let message = format!("the password has {} bytes; TCP MD5 takes at most {MD5_KEY_BYTES_MAX}", key.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    let mut option = TcpMd5Sig {
+        address: [0; 128],
+        flags: TCP_MD5SIG_FLAG_PREFIX,
+        prefix_len: peers.prefix_len(),
+        key_len: key.len() as u16,
+        interface: 0,
+        key: [0; MD5_KEY_BYTES_MAX],
+    };
+    option.key[..key.len()].copy_from_slice(key);
+    let (family, at, octets) = match peers.network() {
+        // struct sockaddr_in: family, port, address. struct sockaddr_in6: family, port, flow, address.
+        IpAddr::V4(v4) => (libc::AF_INET, 4, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (libc::AF_INET6, 8, v6.octets().to_vec()),
+    };
+    option.address[..2].copy_from_slice(&(family as libc::sa_family_t).to_ne_bytes());
+    option.address[at..at + octets.len()].copy_from_slice(&octets);
+    match set(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG_EXT, &option) {
+        Err(error) if key.is_empty() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Sends with TTL 255 and accepts only what has come at most `hops` hops.
+///
+/// # Errors
+/// The system's.
+pub(super) fn set_ttl_security(socket: &impl AsRawFd, family: IpAddr, hops: u8) -> io::Result<()> {
+    let ttl_min = libc::c_int::from(u8::MAX - hops.saturating_sub(1));
+    let ttl: libc::c_int = 255;
+    match family {
+        IpAddr::V4(_) => {
+            set(socket, libc::IPPROTO_IP, libc::IP_TTL, &ttl)?;
+            set(socket, libc::IPPROTO_IP, libc::IP_MINTTL, &ttl_min)
+        }
+        IpAddr::V6(_) => {
+            set(socket, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, &ttl)?;
+            set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &ttl_min)
+        }
+    }
+}
+
+const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
+
+/// `struct tcp_md5sig` of linux/tcp.h.
+#[repr(C)]
+struct TcpMd5Sig {
+    /// `struct sockaddr_storage`.
+    address: [u8; 128],
+    flags: u8,
+    prefix_len: u8,
+    key_len: u16,
+    interface: libc::c_int,
+    key: [u8; MD5_KEY_BYTES_MAX],
+}
+
+#[allow(unsafe_code, reason = "setsockopt has no safe wrapper for these options")]
+fn set<T>(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the life of `socket`, and the kernel reads size_of::<T>() bytes of `value`,
+    // which is a plain C value.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_structure_has_the_kernels_size() {
+        assert_eq!(size_of::<TcpMd5Sig>(), 216);
+    }
+
+    #[test]
+    fn keys_come_and_go_and_a_key_that_is_too_long_is_refused() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peers: IpNet = "127.0.0.0/8".parse().unwrap();
+        set_md5_key(&socket, peers, Some(&Secret::new("secret"))).unwrap();
+        set_md5_key(&socket, peers, None).unwrap();
+        set_md5_key(&socket, peers, None).unwrap();
+        let long = Secret::new("x".repeat(81));
+        assert_eq!(set_md5_key(&socket, peers, Some(&long)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn ttl_security_is_taken_by_both_families() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let socket = std::net::TcpListener::bind(address).unwrap();
+            let family = socket.local_addr().unwrap().ip();
+            set_ttl_security(&socket, family, 1).unwrap();
+        }
+    }
+}

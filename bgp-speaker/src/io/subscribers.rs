@@ -1,0 +1,84 @@
+//! Who follows the best routes: each gets a snapshot, then every change, as fast as it asks for more. What waits for a
+//! subscriber is a set of prefixes, so a slow one costs a bounded amount and is told the latest state only.
+
+use super::command::Reply;
+use crate::config::Family;
+use crate::engine::{Engine, PrefixId, RouteChange as EngineChange};
+use crate::speaker::RouteChange;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+/// Changes handed over at a time.
+const BATCH: usize = 1024;
+
+/// All subscribers of a speaker.
+#[derive(Debug, Default)]
+pub(super) struct Subscribers {
+    all: BTreeMap<u64, Subscriber>,
+}
+
+#[derive(Debug, Default)]
+struct Subscriber {
+    queue: VecDeque<EngineChange>,
+    queued: HashSet<EngineChange>,
+    knows_convergence: bool,
+    waiting: Option<Reply<Vec<RouteChange>>>,
+}
+
+impl Subscribers {
+    /// A subscriber wants more; one that is new gets the whole table first.
+    pub(super) fn next(&mut self, id: u64, reply: Reply<Vec<RouteChange>>, engine: &Engine) {
+        let subscriber = self.all.entry(id).or_insert_with(|| {
+            let mut subscriber = Subscriber::default();
+            for family in Family::ALL {
+                engine.best_ids(family).for_each(|id| subscriber.note(EngineChange { family, id }));
+            }
+            subscriber
+        });
+        subscriber.waiting = Some(reply);
+        subscriber.serve(engine);
+    }
+
+    /// It has gone.
+    pub(super) fn remove(&mut self, id: u64) {
+        self.all.remove(&id);
+    }
+
+    /// Passes on what changed.
+    pub(super) fn update(&mut self, engine: &mut Engine) {
+        for change in engine.take_route_changes() {
+            self.all.values_mut().for_each(|subscriber| subscriber.note(change));
+        }
+        self.all.values_mut().for_each(|subscriber| subscriber.serve(engine));
+    }
+
+    /// Is somebody still to be told about this prefix?
+    pub(super) fn hold(&self, family: Family, id: PrefixId) -> bool {
+        self.all.values().any(|subscriber| subscriber.queued.contains(&EngineChange { family, id }))
+    }
+}
+
+impl Subscriber {
+    fn note(&mut self, change: EngineChange) {
+        if self.queued.insert(change) {
+            self.queue.push_back(change);
+        }
+    }
+
+    fn serve(&mut self, engine: &Engine) {
+        let has_news = !self.queue.is_empty() || (engine.is_converged() && !self.knows_convergence);
+        let Some(reply) = self.waiting.take_if(|_| has_news) else { return };
+        let count = self.queue.len().min(BATCH);
+        let mut changes = Vec::with_capacity(count + 1);
+        for change in self.queue.drain(..count) {
+            self.queued.remove(&change);
+            let Some(prefix) = engine.prefix(change.family, change.id) else { continue };
+            changes.push(RouteChange::of(prefix, engine.best_route(change.family, change.id)));
+        }
+        if self.queue.is_empty() && engine.is_converged() && !self.knows_convergence {
+            self.knows_convergence = true;
+            changes.push(RouteChange::Converged);
+        }
+        // Dropped in the meantime: the subscription's own message removes it.
+        _ = reply.send(changes);
+    }
+}

@@ -1,0 +1,534 @@
+//! The library's face: build a speaker, hold its handle, ask, announce, follow routes, stop.
+
+use crate::config::{
+    Announcement, AnnouncementKind, ConfigError, ListenRange, Neighbor, SpeakerConfig, Step, diff,
+};
+use crate::engine::{BestRoute, StopMode};
+use crate::io::command::{Command, Reply};
+use crate::io::{Driver, DriverParts, ListenError};
+use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
+use bgp_proto::{Asn, BgpId, NextHop};
+use ipnet::IpNet;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// We come back: connections are closed without a word, neighbours keep our routes (RFC 4724), and the kernel
+    /// keeps what it has.
+    Restart,
+    /// We leave: neighbours are told so and drop our routes, and with feature `fib` the kernel is cleaned.
+    Leave,
+}
+
+/// The speaker has stopped; nothing can be asked of it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the speaker has stopped")]
+pub struct Stopped;
+
+/// A speaker could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration is wrong; all that is wrong with it.
+    #[error("invalid configuration: {}", join(.0))]
+    Config(Vec<ConfigError>),
+    /// The network does not let us listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The kernel does not let us program its routes.
+    #[cfg(feature = "fib")]
+    #[error(transparent)]
+    Fib(#[from] fib_sync::FibError),
+}
+
+/// A configuration was not applied; the one before is in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// It is wrong; all that is wrong with it.
+    #[error("invalid configuration: {}", join(.0))]
+    Invalid(Vec<ConfigError>),
+    /// A new listening address does not work.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The speaker has stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// A question that has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// There is no such neighbour.
+    #[error("there is no neighbour {0}")]
+    UnknownNeighbor(IpAddr),
+    /// The speaker has stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+fn join(errors: &[ConfigError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Routes, and whether there are more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteList {
+    /// In the order of their prefixes, the best path of each first.
+    pub routes: Vec<RouteView>,
+    /// The limit was reached.
+    pub truncated: bool,
+}
+
+/// A change of the Loc-RIB, as a subscriber sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteChange {
+    /// We originate the prefix.
+    Local {
+        /// The prefix.
+        prefix: IpNet,
+        /// A block is a blackhole in the FIB.
+        kind: AnnouncementKind,
+    },
+    /// The best path was learned.
+    Learned {
+        /// The prefix.
+        prefix: IpNet,
+        /// Where packets go.
+        next_hop: NextHop,
+        /// The neighbour that told us.
+        from: IpAddr,
+    },
+    /// No path is left.
+    Withdrawn {
+        /// The prefix.
+        prefix: IpNet,
+    },
+    /// The first convergence is done: what has not been told by now does not exist. Told once.
+    Converged,
+}
+
+impl RouteChange {
+    pub(crate) fn of(prefix: IpNet, best: Option<BestRoute>) -> Self {
+        match best {
+            None => RouteChange::Withdrawn { prefix },
+            Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
+            Some(BestRoute::Learned { next_hop, from }) => RouteChange::Learned { prefix, next_hop, from },
+        }
+    }
+}
+
+/// Makes a [`Speaker`]. AS 64512, no neighbours and no listening address unless said otherwise.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SpeakerBuilder {
+    config: SpeakerConfig,
+    restarting: bool,
+    #[cfg(feature = "fib")]
+    fib: Option<fib_sync::FibConfig>,
+}
+
+impl SpeakerBuilder {
+    /// Our AS.
+    pub fn asn(mut self, asn: Asn) -> Self {
+        self.config.asn = asn;
+        self
+    }
+
+    /// Our BGP Identifier. Needed; customarily one of the node's IPv4 addresses.
+    pub fn router_id(mut self, router_id: Ipv4Addr) -> Self {
+        self.config.router_id = BgpId::from(router_id);
+        self
+    }
+
+    /// One more address to listen on.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.config.listen.push(address);
+        self
+    }
+
+    /// One more neighbour.
+    pub fn neighbor(mut self, neighbor: Neighbor) -> Self {
+        self.config.neighbors.insert(neighbor.address, neighbor);
+        self
+    }
+
+    /// Neighbours that may connect without being listed.
+    pub fn listen_range(mut self, range: ListenRange) -> Self {
+        self.config.listen_ranges.push(range);
+        self
+    }
+
+    /// Makes it a route reflector of this cluster.
+    pub fn reflector(mut self, cluster_id: Ipv4Addr) -> Self {
+        self.config.cluster_id = Some(BgpId::from(cluster_id));
+        self
+    }
+
+    /// One more prefix to originate.
+    pub fn announce(mut self, announcement: Announcement) -> Self {
+        self.config.announcements.insert(announcement.prefix, announcement);
+        self
+    }
+
+    /// All of the above at once.
+    pub fn config(mut self, config: SpeakerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// We come back after a restart during which forwarding went on: neighbours are told so, and routes are selected,
+    /// and swept from the kernel, only when all neighbours have told theirs. With feature `fib`, own routes that are
+    /// found in the kernel say the same.
+    pub fn restarting(mut self, restarting: bool) -> Self {
+        self.restarting = restarting;
+        self
+    }
+
+    /// Installs learned routes, and blackholes for own blocks, in the kernel's FIB.
+    #[cfg(feature = "fib")]
+    pub fn fib(mut self, fib: fib_sync::FibConfig) -> Self {
+        self.fib = Some(fib);
+        self
+    }
+
+    /// Starts it on the current tokio runtime. Sockets are opened before the first await, in the network namespace of
+    /// the calling thread.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or what the system refuses.
+    pub async fn start(self) -> Result<Speaker, StartError> {
+        let problems = self.config.problems();
+        if !problems.is_empty() {
+            return Err(StartError::Config(problems));
+        }
+        #[allow(unused_mut, reason = "mutated with feature fib")]
+        let mut restarting = self.restarting;
+        #[cfg(feature = "fib")]
+        let fib = match self.fib {
+            Some(config) => {
+                let fib = fib_sync::Fib::open(config.clone()).await?;
+                restarting |= fib.adopted() > 0;
+                Some((config, fib))
+            }
+            None => None,
+        };
+        let (sender, commands) = mpsc::channel(crate::io::CHANNEL_CAPACITY);
+        let seed = RandomState::new().hash_one(std::process::id());
+        let driver = Driver::new(DriverParts { config: self.config, seed, restarting, commands })?;
+        let listening = driver.listen_addresses();
+        let handle = SpeakerHandle {
+            commands: sender,
+            next_subscriber: Arc::default(),
+            #[cfg(feature = "fib")]
+            fib: None,
+        };
+        #[cfg(feature = "fib")]
+        let handle = match fib {
+            Some((config, fib)) => handle.with_fib(config, fib),
+            None => handle,
+        };
+        let driver = tokio::spawn(driver.run());
+        Ok(Speaker { handle, driver: Some(driver), listening })
+    }
+}
+
+/// A running speaker. Dropping it stops every task, as [`Stop::Restart`] does but without waiting.
+#[derive(Debug)]
+pub struct Speaker {
+    handle: SpeakerHandle,
+    driver: Option<JoinHandle<()>>,
+    listening: Vec<SocketAddr>,
+}
+
+impl Speaker {
+    /// Starts to describe a speaker.
+    pub fn builder() -> SpeakerBuilder {
+        SpeakerBuilder {
+            config: SpeakerConfig::new(Ipv4Addr::UNSPECIFIED),
+            restarting: false,
+            #[cfg(feature = "fib")]
+            fib: None,
+        }
+    }
+
+    /// Where it listened when it started; a configured port 0 is a real one here.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.listening
+    }
+
+    /// A handle that can be cloned and given away, and does not keep the speaker running.
+    pub fn handle(&self) -> SpeakerHandle {
+        self.handle.clone()
+    }
+
+    /// Stops it; all connections are closed when this returns.
+    ///
+    /// # Errors
+    /// It had stopped already.
+    pub async fn stop(mut self, stop: Stop) -> Result<(), Stopped> {
+        self.handle.shutdown(stop).await?;
+        if let Some(driver) = self.driver.take() {
+            // Only a panic could make this fail, and that one is reported by the runtime.
+            _ = driver.await;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Speaker {
+    type Target = SpeakerHandle;
+
+    fn deref(&self) -> &SpeakerHandle {
+        &self.handle
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
+        #[cfg(feature = "fib")]
+        self.handle.abandon_fib();
+    }
+}
+
+/// Asks things of a running speaker. Cheap to clone; once the speaker has stopped, every call says so.
+#[derive(Clone, Debug)]
+pub struct SpeakerHandle {
+    commands: mpsc::Sender<Command>,
+    next_subscriber: Arc<AtomicU64>,
+    #[cfg(feature = "fib")]
+    fib: Option<Arc<crate::fib::FibGlue>>,
+}
+
+impl SpeakerHandle {
+    /// The configuration in force.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn config(&self) -> Result<SpeakerConfig, Stopped> {
+        self.ask(Command::Config).await
+    }
+
+    /// What [`SpeakerHandle::apply`] would do, without doing it.
+    ///
+    /// # Errors
+    /// As `apply`, but nothing is opened.
+    pub async fn plan(&self, new: SpeakerConfig) -> Result<Vec<Step>, ApplyError> {
+        check(&new)?;
+        Ok(diff(&self.config().await?, &new))
+    }
+
+    /// Makes a configuration the one in force; the steps that led to it.
+    ///
+    /// # Errors
+    /// What is wrong with it, or an address that cannot be listened on; nothing has changed then.
+    pub async fn apply(&self, new: SpeakerConfig) -> Result<Vec<Step>, ApplyError> {
+        check(&new)?;
+        Ok(self.ask(|reply| Command::Apply(Box::new(new), reply)).await??)
+    }
+
+    /// Originates a prefix, or changes how.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn announce(&self, announcement: Announcement) -> Result<(), ApplyError> {
+        let mut config = self.config().await?;
+        config.announcements.insert(announcement.prefix, announcement);
+        self.apply(config).await.map(|_| ())
+    }
+
+    /// Stops originating a prefix; was it originated?
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn withdraw(&self, prefix: IpNet) -> Result<bool, ApplyError> {
+        let mut config = self.config().await?;
+        let was_there = config.announcements.remove(&prefix).is_some();
+        self.apply(config).await?;
+        Ok(was_there)
+    }
+
+    /// Follows the Loc-RIB: a snapshot, then every change.
+    pub fn subscribe(&self) -> RouteSubscription {
+        let id = self.next_subscriber.fetch_add(1, Ordering::Relaxed);
+        RouteSubscription { id, handle: self.clone(), changes: VecDeque::new(), answer: None }
+    }
+
+    /// One screen about the speaker.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn status(&self) -> Result<StatusView, Stopped> {
+        #[allow(unused_mut, reason = "mutated with feature fib")]
+        let mut status = self.ask(Command::Status).await?;
+        #[cfg(feature = "fib")]
+        {
+            status.fib = self.fib.as_ref().map(|fib| fib.view());
+        }
+        Ok(status)
+    }
+
+    /// All neighbours, by address.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn neighbors(&self) -> Result<Vec<NeighborView>, Stopped> {
+        self.ask(Command::Neighbors).await
+    }
+
+    /// Routes, as the query says.
+    ///
+    /// # Errors
+    /// The query names a neighbour that there is not, or the speaker has stopped.
+    pub async fn routes(&self, query: RouteQuery) -> Result<RouteList, QueryError> {
+        let neighbor = query.neighbor;
+        match self.ask(|reply| Command::Routes(Box::new(query), reply)).await? {
+            Some((routes, truncated)) => Ok(RouteList { routes, truncated }),
+            None => Err(QueryError::UnknownNeighbor(neighbor.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))),
+        }
+    }
+
+    /// Counters and gauges.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn metrics(&self) -> Result<MetricsView, Stopped> {
+        self.ask(Command::Metrics).await
+    }
+
+    /// Closes and reopens a neighbour's session.
+    ///
+    /// # Errors
+    /// There is no such neighbour, or the speaker has stopped.
+    pub async fn reset(&self, address: IpAddr) -> Result<(), QueryError> {
+        let known = self.ask(|reply| Command::Reset(address, reply)).await?;
+        known.then_some(()).ok_or(QueryError::UnknownNeighbor(address))
+    }
+
+    /// Exchanges all routes with a neighbour again, both ways (RFC 2918).
+    ///
+    /// # Errors
+    /// There is no such neighbour, or the speaker has stopped.
+    pub async fn refresh(&self, address: IpAddr) -> Result<(), QueryError> {
+        let known = self.ask(|reply| Command::Refresh(address, reply)).await?;
+        known.then_some(()).ok_or(QueryError::UnknownNeighbor(address))
+    }
+
+    /// Enables or disables a listed neighbour.
+    ///
+    /// # Errors
+    /// It is not listed, or the speaker has stopped.
+    pub async fn set_enabled(&self, address: IpAddr, enabled: bool) -> Result<(), QueryError> {
+        let mut config = self.config().await?;
+        let neighbor = config.neighbors.get_mut(&address).ok_or(QueryError::UnknownNeighbor(address))?;
+        neighbor.enabled = enabled;
+        match self.apply(config).await {
+            // What was in force is valid, and no listener has changed.
+            Ok(_) | Err(ApplyError::Invalid(_) | ApplyError::Listen(_)) => Ok(()),
+            Err(ApplyError::Stopped(stopped)) => Err(stopped.into()),
+        }
+    }
+
+    /// What [`Speaker::stop`] does, for those who only have a handle.
+    ///
+    /// # Errors
+    /// It had stopped already.
+    pub async fn shutdown(&self, stop: Stop) -> Result<(), Stopped> {
+        let mode = match stop {
+            Stop::Restart => StopMode::Restart,
+            Stop::Leave => StopMode::Leave,
+        };
+        self.ask(|reply| Command::Stop(mode, reply)).await?;
+        #[cfg(feature = "fib")]
+        if let Some(fib) = &self.fib {
+            fib.stop(stop).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the speaker has stopped.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+
+    #[cfg(feature = "fib")]
+    fn with_fib(mut self, config: fib_sync::FibConfig, fib: fib_sync::Fib) -> Self {
+        let subscription = self.subscribe();
+        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, fib, subscription)));
+        self
+    }
+
+    #[cfg(feature = "fib")]
+    fn abandon_fib(&self) {
+        if let Some(fib) = &self.fib {
+            fib.abandon();
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+}
+
+fn check(config: &SpeakerConfig) -> Result<(), ApplyError> {
+    let problems = config.problems();
+    if problems.is_empty() { Ok(()) } else { Err(ApplyError::Invalid(problems)) }
+}
+
+/// A subscription to the Loc-RIB: see [`SpeakerHandle::subscribe`].
+///
+/// Bounded: what is not fetched waits as a set of prefixes, and is told in its latest state.
+#[derive(Debug)]
+pub struct RouteSubscription {
+    id: u64,
+    handle: SpeakerHandle,
+    changes: VecDeque<RouteChange>,
+    /// Kept over a cancelled call, so that nothing that was answered is lost.
+    answer: Option<oneshot::Receiver<Vec<RouteChange>>>,
+}
+
+impl RouteSubscription {
+    /// The next change; `None` once the speaker has stopped. Can be cancelled without losing anything.
+    pub async fn next(&mut self) -> Option<RouteChange> {
+        while self.changes.is_empty() {
+            self.changes = self.next_batch().await?.into();
+        }
+        self.changes.pop_front()
+    }
+
+    /// The next changes, at least one; `None` once the speaker has stopped. Can be cancelled without losing anything.
+    pub async fn next_batch(&mut self) -> Option<Vec<RouteChange>> {
+        if !self.changes.is_empty() {
+            return Some(std::mem::take(&mut self.changes).into());
+        }
+        if self.answer.is_none() {
+            let (reply, answer) = oneshot::channel();
+            self.handle.commands.send(Command::NextRoutes(self.id, reply)).await.ok()?;
+            self.answer = Some(answer);
+        }
+        let answer = self.answer.as_mut()?.await;
+        self.answer = None;
+        answer.ok()
+    }
+}
+
+impl Drop for RouteSubscription {
+    fn drop(&mut self) {
+        // With a full channel the driver finds out when it has something to tell.
+        _ = self.handle.commands.try_send(Command::Unsubscribe(self.id));
+    }
+}

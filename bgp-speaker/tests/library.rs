@@ -1,0 +1,117 @@
+//! The library over real sockets on loopback: what an embedding agent sees.
+
+use bgp_speaker::view::{RouteQuery, RouteTable};
+use bgp_speaker::{Announcement, Neighbor, RouteChange, Speaker, Stop};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+const A: &str = "127.0.7.1";
+const B: &str = "127.0.7.2";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// A passive speaker at A, and one at B that connects to it.
+async fn pair() -> (Speaker, Speaker) {
+    let a = Speaker::builder()
+        .router_id(A.parse().unwrap())
+        .listen(format!("{A}:0").parse().unwrap())
+        .neighbor(Neighbor::ibgp(ip(B)).passive())
+        .start()
+        .await
+        .unwrap();
+    let port = a.listening()[0].port();
+    let b = Speaker::builder()
+        .router_id(B.parse().unwrap())
+        .neighbor(Neighbor::ibgp(ip(A)).port(port).local_address(ip(B)))
+        .announce(Announcement::block(net("10.2.0.0/26")))
+        .start()
+        .await
+        .unwrap();
+    (a, b)
+}
+
+async fn next_learned(routes: &mut bgp_speaker::RouteSubscription) -> RouteChange {
+    let wait = async {
+        loop {
+            match routes.next().await.expect("the speaker runs") {
+                RouteChange::Local { .. } | RouteChange::Converged => {}
+                change => return change,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("a change within the time")
+}
+
+#[tokio::test]
+async fn two_speakers_exchange_routes_and_one_leaves() {
+    let (a, b) = pair().await;
+    let mut routes = a.subscribe();
+    let learned = next_learned(&mut routes).await;
+    assert!(
+        matches!(&learned, RouteChange::Learned { prefix, next_hop, from }
+            if *prefix == net("10.2.0.0/26") && next_hop.addr() == ip(B) && *from == ip(B)),
+        "{learned:?}"
+    );
+
+    let mut at_b = b.subscribe();
+    a.announce(Announcement::route(net("10.1.0.0/16"))).await.unwrap();
+    assert!(matches!(next_learned(&mut at_b).await, RouteChange::Learned { prefix, .. } if prefix == net("10.1.0.0/16")));
+    assert!(a.withdraw(net("10.1.0.0/16")).await.unwrap());
+    assert_eq!(next_learned(&mut at_b).await, RouteChange::Withdrawn { prefix: net("10.1.0.0/16") });
+
+    let query = RouteQuery { table: RouteTable::Received, neighbor: Some(ip(B)), ..RouteQuery::default() };
+    let received = a.routes(query).await.unwrap();
+    assert_eq!(received.routes.len(), 1);
+    assert_eq!(a.neighbors().await.unwrap()[0].state, "Established");
+
+    // Our own announcement came and went here too.
+    assert_eq!(next_learned(&mut routes).await, RouteChange::Withdrawn { prefix: net("10.1.0.0/16") });
+    b.stop(Stop::Leave).await.unwrap();
+    assert_eq!(next_learned(&mut routes).await, RouteChange::Withdrawn { prefix: net("10.2.0.0/26") });
+    let neighbors = a.neighbors().await.unwrap();
+    assert!(neighbors[0].last_error.as_ref().unwrap().contains("Administrative Shutdown"), "{neighbors:?}");
+    a.stop(Stop::Leave).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restarting_speaker_keeps_its_routes_at_the_neighbour() {
+    let (a, b) = pair().await;
+    let mut routes = a.subscribe();
+    next_learned(&mut routes).await;
+    b.stop(Stop::Restart).await.unwrap();
+    let wait = async {
+        while !a.neighbors().await.unwrap()[0].restarting {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the neighbour is seen restarting");
+    let all = a.routes(RouteQuery::default()).await.unwrap();
+    assert!(all.routes.iter().any(|route| route.stale && route.best), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_handle_outlives_its_speaker_and_says_so() {
+    let (a, b) = pair().await;
+    let handle = a.handle();
+    drop(a);
+    tokio::time::timeout(PATIENCE, handle.stopped()).await.expect("dropping stops the driver");
+    assert!(handle.status().await.is_err());
+    drop(b);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_with_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Speaker::builder().router_id([1, 1, 1, 1].into()).listen(address).start().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&address.to_string()) && text.contains("another BGP daemon"), "{text}");
+}

@@ -1,0 +1,468 @@
+//! The planner over a fake kernel, on virtual time: short stories, and one property over all of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fake_kernel::FakeKernel;
+use crate::kernel::Kernel;
+use crate::model::NextHop;
+
+const OURS: u8 = 12;
+const THEIRS: u8 = 4;
+const METRIC: u32 = 1024;
+
+/// A planner and a kernel; time passes only when told.
+struct Pair {
+    kernel: FakeKernel,
+    planner: Planner,
+    now: Instant,
+    config: FibConfig,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let kernel = FakeKernel::new();
+        kernel.add_interface("eth0", net("10.0.0.0/24"));
+        kernel.add_interface("eth1", net("10.0.1.0/24"));
+        kernel.add_interface("eth2", net("fd00::/64"));
+        Pair::over(kernel, FibConfig { batch_len: 3, audit_interval: None, ..FibConfig::default() })
+    }
+
+    fn over(kernel: FakeKernel, config: FibConfig) -> Pair {
+        kernel.serve(config.ownership());
+        let now = Instant::now();
+        let mut planner = Planner::new(&config, now);
+        planner.set_listened_to(true);
+        let mut pair = Pair { kernel, planner, now, config };
+        pair.kernel.take_notices();
+        pair.settle();
+        pair.kernel.take_operations();
+        pair
+    }
+
+    /// A new process over the same kernel.
+    fn restart(&mut self) {
+        let now = self.now;
+        self.planner = Planner::new(&self.config, now);
+        self.planner.set_listened_to(true);
+    }
+
+    fn hear(&mut self) {
+        for notice in self.kernel.take_notices() {
+            self.planner.notice(self.now, notice);
+        }
+    }
+
+    /// One piece of work, if there is one. Returns whether there was.
+    fn step(&mut self) -> bool {
+        self.hear();
+        match self.planner.next_work(self.now) {
+            None => return false,
+            Some(Work::Batch(ops)) => {
+                let result = self.kernel.execute(&ops);
+                self.planner.batch_done(self.now, result);
+            }
+            Some(Work::Dump(scope)) => {
+                let result = self.kernel.dump(scope);
+                self.planner.dump_done(self.now, result);
+            }
+        }
+        true
+    }
+
+    /// Works until nothing is left to do, waiting for dumps that are due but not for retries.
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if self.step() {
+                continue;
+            }
+            if self.planner.is_idle() {
+                return;
+            }
+            self.wait();
+        }
+        panic!("never idle: {:#?}", self.planner.status());
+    }
+
+    /// Jumps to the next deadline.
+    fn wait(&mut self) {
+        if let Some(deadline) = self.planner.next_deadline() {
+            self.now = self.now.max(deadline);
+        }
+    }
+
+    /// Settles, and lets refused routes be tried again a few times.
+    fn settle_with_retries(&mut self) {
+        for _ in 0..10 {
+            self.settle();
+            self.wait();
+        }
+        self.settle();
+    }
+
+    fn set(&mut self, prefix: &str, kind: &RouteKind) {
+        self.planner.apply(Change::Set(Route { prefix: net(prefix), kind: kind.clone() }));
+    }
+
+    fn events(&mut self) -> Vec<FibEvent> {
+        std::iter::from_fn(|| self.planner.poll_event()).collect()
+    }
+
+    fn route_ops(&self) -> Vec<Op> {
+        let is_route = |op: &Op| matches!(op, Op::SetRoute { .. } | Op::DeleteRoute { .. });
+        self.kernel.take_operations().into_iter().filter(is_route).collect()
+    }
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn via(gateways: &[&str]) -> RouteKind {
+    let hop = |gateway: &&str| NextHop::via(gateway.parse::<IpAddr>().unwrap());
+    RouteKind::Unicast(NextHopSet::new(gateways.iter().map(hop)).unwrap())
+}
+
+#[test]
+fn the_latest_state_of_a_prefix_wins_while_a_batch_is_in_flight() {
+    let mut pair = Pair::new();
+    pair.set("10.1.0.0/16", &via(&["10.0.0.2"]));
+    let Some(Work::Batch(first)) = pair.planner.next_work(pair.now) else { panic!("a batch") };
+    for last in 3..9 {
+        pair.set("10.1.0.0/16", &via(&[&format!("10.0.0.{last}")]));
+    }
+    assert!(pair.planner.next_work(pair.now).is_none(), "one batch at a time");
+    let result = pair.kernel.execute(&first);
+    pair.planner.batch_done(pair.now, result);
+    pair.kernel.take_operations();
+    pair.settle();
+    let ops = pair.route_ops();
+    assert!(matches!(ops.as_slice(), [Op::SetRoute { verb: Verb::Replace, .. }]), "one request for six changes: {ops:?}");
+    let contents = pair.kernel.contents(OURS);
+    assert_eq!(contents[&(net("10.1.0.0/16"), METRIC)].hops[0].gateway, "10.0.0.8".parse().ok());
+}
+
+#[test]
+fn a_change_that_is_taken_back_costs_nothing() {
+    let mut pair = Pair::new();
+    pair.set("10.1.0.0/16", &via(&["10.0.0.2"]));
+    pair.settle();
+    pair.kernel.take_operations();
+    pair.set("10.1.0.0/16", &RouteKind::Blackhole);
+    pair.set("10.1.0.0/16", &via(&["10.0.0.2"]));
+    pair.settle();
+    assert_eq!(pair.route_ops(), []);
+    assert_eq!(pair.planner.status().installed, 1);
+}
+
+#[test]
+fn a_refused_route_waits_and_is_tried_ever_more_rarely() {
+    let mut pair = Pair::new();
+    pair.set("10.1.0.0/16", &via(&["192.0.2.1"]));
+    pair.set("10.2.0.0/16", &via(&["10.0.0.2"]));
+    pair.settle();
+    let status = pair.planner.status();
+    assert_eq!((status.installed, status.pending), (1, 1));
+    assert_eq!(status.pending_routes[0].reason.text.as_deref(), Some("Nexthop has invalid gateway"));
+    let mut gaps = Vec::new();
+    for _ in 0..9 {
+        let before = pair.now;
+        pair.wait();
+        gaps.push((pair.now - before).as_secs());
+        pair.kernel.take_operations();
+        pair.settle();
+        assert_eq!(pair.route_ops().len(), 1, "one attempt");
+    }
+    assert_eq!(gaps, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    let failures = pair.events().iter().filter(|event| matches!(event, FibEvent::Failed { .. })).count();
+    assert_eq!(failures, 1, "told once");
+}
+
+#[test]
+fn changes_elsewhere_hurry_a_retry_but_never_into_a_tight_loop() {
+    let mut pair = Pair::new();
+    pair.set("10.1.0.0/16", &via(&["192.0.2.1"]));
+    pair.settle();
+    pair.kernel.take_operations();
+    // A thousand foreign changes within a second.
+    for millisecond in 0..1000 {
+        pair.kernel.overwrite_route(net("172.16.0.0/16"), millisecond, THEIRS);
+        pair.now += Duration::from_millis(1);
+        while pair.step() {}
+    }
+    let attempts = pair.route_ops().len();
+    assert!((2..12).contains(&attempts), "{attempts} attempts");
+}
+
+#[test]
+fn nexthop_objects_are_shared_and_go_with_their_last_route() {
+    let mut pair = Pair::new();
+    for index in 0..20 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2", "10.0.1.2"]));
+    }
+    pair.set("10.2.0.0/16", &via(&["10.0.0.2"]));
+    pair.settle();
+    assert_eq!(pair.kernel.nexthop_ids().len(), 3, "two gateways and a group");
+    pair.planner.converged();
+    for index in 0..20 {
+        pair.planner.apply(Change::Remove(net(&format!("10.1.{index}.0/24"))));
+    }
+    pair.settle();
+    assert_eq!(pair.kernel.nexthop_ids().len(), 1);
+    pair.planner.remove_all();
+    pair.settle();
+    assert_eq!(pair.kernel.nexthop_ids(), []);
+    assert_eq!(pair.kernel.route_count(OURS), 0);
+}
+
+#[test]
+fn without_nexthop_objects_routes_carry_their_gateways() {
+    let mut pair = Pair::new();
+    pair.kernel.without_nexthop_objects();
+    pair.set("10.1.0.0/16", &via(&["10.0.0.2", "10.0.1.2"]));
+    pair.set("10.2.0.0/16", &via(&["10.0.0.2"]));
+    pair.settle();
+    assert_eq!(pair.planner.status().installed, 2, "{:#?}", pair.planner.status());
+    assert!(pair.kernel.contents(OURS).values().all(|content| content.nexthop_id == 0));
+}
+
+#[test]
+fn a_conflict_is_told_once_and_ends_with_the_other_route() {
+    let mut pair = Pair::new();
+    pair.kernel.add_route(net("10.1.0.0/16"), METRIC, THEIRS);
+    pair.set("10.1.0.0/16", &via(&["10.0.0.2"]));
+    pair.settle_with_retries();
+    assert_eq!(pair.planner.status().conflicts, 1);
+    assert_eq!(pair.planner.status().resyncs, 1, "retries do not dump again");
+    let conflict = FibEvent::Conflict { prefix: net("10.1.0.0/16") };
+    assert_eq!(pair.events().iter().filter(|event| **event == conflict).count(), 1);
+    assert_eq!(pair.kernel.route_count(THEIRS), 1);
+    pair.kernel.remove_route(net("10.1.0.0/16"), METRIC);
+    pair.settle();
+    assert_eq!((pair.planner.status().conflicts, pair.planner.status().installed), (0, 1));
+}
+
+#[test]
+fn a_lost_batch_is_followed_by_a_dump_before_anything_else() {
+    let mut pair = Pair::new();
+    pair.kernel.lose_batches(1);
+    for index in 0..10 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]));
+    }
+    assert!(pair.step());
+    assert!(pair.planner.next_work(pair.now).is_none_or(|work| matches!(work, Work::Dump(Scope::Full))));
+    pair.planner.in_flight = None;
+    pair.planner.request_dump(Scope::Full, ResyncReason::BatchLost);
+    pair.settle();
+    assert_eq!(pair.planner.status().installed, 10);
+    assert_eq!(pair.planner.status().conflicts, 0, "what was done of the lost batch is recognised as ours");
+}
+
+#[test]
+fn a_restart_changes_nothing_and_sweeps_only_after_convergence() {
+    let mut pair = Pair::new();
+    for index in 0..4 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2", "10.0.1.2"]));
+    }
+    pair.settle();
+    pair.kernel.take_operations();
+    pair.restart();
+    pair.settle();
+    assert_eq!(pair.planner.status().leftover, 4);
+    for index in 0..3 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2", "10.0.1.2"]));
+    }
+    pair.settle();
+    assert_eq!(pair.kernel.take_operations(), [], "all is as wanted");
+    assert_eq!((pair.planner.status().installed, pair.planner.status().leftover), (3, 1));
+    pair.planner.converged();
+    pair.settle();
+    let ops = pair.kernel.take_operations();
+    assert_eq!(ops, [Op::DeleteRoute { prefix: net("10.1.3.0/24"), metric: METRIC }]);
+    assert_eq!(pair.events().last(), Some(&FibEvent::Swept { count: 1 }));
+}
+
+/// What can happen to a `Fib`.
+#[derive(Debug, Clone)]
+enum Happening {
+    Add { prefix: usize },
+    Converge,
+    Interrupt { count: usize },
+    LoseBatch,
+    Mute,
+    Overrun,
+    Overwrite { prefix: usize },
+    Remove { prefix: usize },
+    ReplaceAll { kinds: Vec<(usize, usize)> },
+    Restart,
+    SetInterface { interface: usize, is_up: bool },
+    Unwant { prefix: usize },
+    Wait,
+    Want { prefix: usize, kind: usize },
+    Work { steps: usize },
+}
+
+const PREFIXES: [&str; 6] =
+    ["10.1.0.0/16", "10.1.0.0/24", "10.2.0.0/16", "0.0.0.0/0", "10.3.3.3/32", "10.4.0.0/30"];
+
+fn kinds() -> Vec<RouteKind> {
+    vec![
+        via(&["10.0.0.2"]),
+        via(&["10.0.1.2"]),
+        via(&["10.0.0.2", "10.0.1.2"]),
+        via(&["10.0.0.2", "10.0.0.3"]),
+        via(&["fd00::2"]),
+        RouteKind::Blackhole,
+    ]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let prefix = 0..PREFIXES.len();
+    let kind = 0..kinds().len();
+    prop_oneof![
+        8 => (prefix.clone(), kind.clone()).prop_map(|(prefix, kind)| Want { prefix, kind }),
+        3 => prefix.clone().prop_map(|prefix| Unwant { prefix }),
+        1 => proptest::collection::vec((prefix.clone(), kind), 0..5).prop_map(|kinds| ReplaceAll { kinds }),
+        6 => (0..4usize).prop_map(|steps| Work { steps }),
+        2 => Just(Wait),
+        1 => Just(Converge),
+        1 => Just(Restart),
+        2 => prefix.clone().prop_map(|prefix| Add { prefix }),
+        2 => prefix.clone().prop_map(|prefix| Overwrite { prefix }),
+        3 => prefix.prop_map(|prefix| Remove { prefix }),
+        3 => (0..3usize, any::<bool>()).prop_map(|(interface, is_up)| SetInterface { interface, is_up }),
+        1 => Just(LoseBatch),
+        1 => (1..4usize).prop_map(|count| Interrupt { count }),
+        1 => Just(Mute),
+        1 => Just(Overrun),
+    ]
+}
+
+/// What should be wanted, kept the simple way.
+type Model = BTreeMap<IpNet, RouteKind>;
+
+fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
+    let interface = |index: usize| ["eth0", "eth1", "eth2"][index];
+    match happening {
+        Happening::Add { prefix } => {
+            pair.kernel.add_route(net(PREFIXES[*prefix]), METRIC, THEIRS);
+        }
+        Happening::Converge => pair.planner.converged(),
+        Happening::Interrupt { count } => pair.kernel.interrupt_dumps(*count),
+        Happening::LoseBatch => pair.kernel.lose_batches(1),
+        Happening::Mute => pair.kernel.mute(),
+        Happening::Overrun => pair.kernel.overrun(),
+        Happening::Overwrite { prefix } => pair.kernel.overwrite_route(net(PREFIXES[*prefix]), METRIC, THEIRS),
+        Happening::Remove { prefix } => {
+            pair.kernel.remove_route(net(PREFIXES[*prefix]), METRIC);
+        }
+        Happening::ReplaceAll { kinds: chosen } => {
+            let route = |(prefix, kind): &(usize, usize)| Route {
+                prefix: net(PREFIXES[*prefix]),
+                kind: kinds()[*kind].clone(),
+            };
+            let routes: Vec<Route> = chosen.iter().map(route).collect();
+            *model = routes.iter().map(|route| (route.prefix, route.kind.clone())).collect();
+            pair.planner.replace_all(routes);
+        }
+        Happening::Restart => {
+            // The owner of a new process says again what it wants.
+            pair.restart();
+            for (prefix, kind) in &*model {
+                pair.planner.apply(Change::Set(Route { prefix: *prefix, kind: kind.clone() }));
+            }
+        }
+        Happening::SetInterface { interface: index, is_up } => {
+            pair.kernel.set_interface_up(interface(*index), *is_up);
+        }
+        Happening::Unwant { prefix } => {
+            model.remove(&net(PREFIXES[*prefix]));
+            pair.planner.apply(Change::Remove(net(PREFIXES[*prefix])));
+        }
+        Happening::Wait => pair.wait(),
+        Happening::Want { prefix, kind } => {
+            let (prefix, kind) = (net(PREFIXES[*prefix]), kinds()[*kind].clone());
+            model.insert(prefix, kind.clone());
+            pair.planner.apply(Change::Set(Route { prefix, kind }));
+        }
+        Happening::Work { steps } => {
+            for _ in 0..*steps {
+                pair.step();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    /// Whatever happens, once it stops happening the kernel has what is wanted, and nobody else's route was touched.
+    #[test]
+    fn desired_equals_installed_in_the_end(
+        happenings in proptest::collection::vec(happening(), 1..60),
+        has_objects in any::<bool>(),
+    ) {
+        let mut pair = Pair::new();
+        if !has_objects {
+            pair.kernel.without_nexthop_objects();
+        }
+        let mut model = Model::new();
+        let mut was_mute = false;
+        for happening in &happenings {
+            was_mute |= matches!(happening, Happening::Mute);
+            happen(&mut pair, &mut model, happening);
+            check_counts(&pair, &model)?;
+        }
+        // Quiet: interfaces are up, others' routes are gone, the monitor hears again.
+        for interface in ["eth0", "eth1", "eth2"] {
+            pair.kernel.set_interface_up(interface, true);
+        }
+        for prefix in PREFIXES {
+            if pair.kernel.routes(THEIRS).contains(&(net(prefix), METRIC)) {
+                pair.kernel.remove_route(net(prefix), METRIC);
+            }
+        }
+        if was_mute {
+            pair.kernel.overrun();
+        }
+        pair.planner.converged();
+        pair.settle_with_retries();
+
+        let status = pair.planner.status();
+        let contents = pair.kernel.contents(OURS);
+        prop_assert_eq!(contents.len(), model.len(), "{:#?}", status);
+        for ((prefix, _), content) in &contents {
+            let environment = &pair.planner.environment;
+            let wanted = model.get(prefix);
+            prop_assert!(wanted.is_some_and(|kind| diff::is_equal(kind, content, environment)), "{} {:?}", prefix, content);
+        }
+        prop_assert!(status.is_in_step(), "{:#?}", status);
+        if !was_mute {
+            prop_assert_eq!(pair.kernel.overwritten_count(), 0);
+        }
+        pair.planner.remove_all();
+        pair.settle_with_retries();
+        prop_assert_eq!(pair.kernel.route_count(OURS), 0);
+        prop_assert_eq!(pair.kernel.nexthop_ids(), vec![]);
+    }
+}
+
+/// The counts that are kept on the way are those that counting would give.
+fn check_counts(pair: &Pair, model: &Model) -> Result<(), TestCaseError> {
+    let status = &pair.planner.status;
+    let count = |condition: &dyn Fn(&Entry) -> bool| {
+        pair.planner.routes.iter().filter(|(_, entry)| condition(entry)).count()
+    };
+    prop_assert_eq!(status.desired, model.len());
+    prop_assert_eq!(status.desired, count(&|entry| entry.wanted().is_some()));
+    prop_assert_eq!(status.installed, count(&|entry| entry.has(Flag::InStep)));
+    let is_leftover = |entry: &Entry| entry.wanted().is_none() && entry.belief != Belief::ABSENT;
+    prop_assert_eq!(status.leftover, count(&is_leftover));
+    let conflicts = pair.planner.pending.values().filter(|pending| pending.is_conflict).count();
+    prop_assert_eq!(status.conflicts, conflicts);
+    Ok(())
+}
