@@ -17,12 +17,12 @@ use std::net::Ipv4Addr;
 pub use as_path::{AsPath, AsPathSegment, AsPathSegmentKind};
 pub use decode::{AttributesReport, MAX_PROBLEMS, MandatoryNeeds, decode_attributes};
 pub use encode::{put_attribute, put_attribute_header};
-pub use mp::{MpReach, MpReachView, MpUnreach, MpUnreachView};
-pub use next_hop::NextHop;
+pub use mp::{MpNlri, MpReach, MpReachView, MpUnreach, MpUnreachView};
+pub use next_hop::{NextHop, OpaqueNextHop};
 pub use raw::{RawAttribute, RawAttributes};
 pub use table::{Acceptance, AttributeRule, LengthRule, attribute_rules};
 
-pub(crate) use mp::{announces_anything, fits};
+pub(crate) use mp::{announces_anything, fits, put_prefixes, read_prefixes};
 pub(crate) use table::rule;
 
 /// How the first speaker learned the route (RFC 4271 §5.1.1). Lower is preferred.

@@ -1,5 +1,7 @@
 //! Capabilities: what a speaker offers in its OPEN (RFC 5492).
 
+mod display;
+
 use bytes::{BufMut, BytesMut};
 
 use crate::code_points::CapabilityCode;

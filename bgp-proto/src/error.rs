@@ -144,8 +144,18 @@ pub enum NlriError {
         offset: usize,
         /// The length octet.
         bits: u8,
-        /// 32 or 128.
+        /// The most bits of the family: 32 and 128 for prefixes.
         max: u8,
+    },
+    /// The length has no room for the label, route distinguisher or origin AS that the family's NLRI begin with.
+    #[error("NLRI of {bits} bits at octet {offset}, at least {min} needed")]
+    PrefixTooShort {
+        /// Where in the field.
+        offset: usize,
+        /// The length octet.
+        bits: u8,
+        /// The fewest bits of the family.
+        min: u8,
     },
     /// The field ends within a path identifier or prefix.
     #[error("truncated prefix at octet {offset}: {needed} octets needed, {available} available")]

@@ -114,9 +114,9 @@ mod wire;
 
 pub use attr::{
     Acceptance, Aggregator, AsPath, AsPathSegment, AsPathSegmentKind, AttributeRule, AttributesReport,
-    LengthRule, MAX_PROBLEMS, MandatoryNeeds, MpReach, MpReachView, MpUnreach, MpUnreachView, NextHop,
-    Origin, PathAttributes, RawAttribute, RawAttributes, UnknownAttribute, attribute_rules,
-    decode_attributes, put_attribute, put_attribute_header,
+    LengthRule, MAX_PROBLEMS, MandatoryNeeds, MpNlri, MpReach, MpReachView, MpUnreach, MpUnreachView,
+    NextHop, OpaqueNextHop, Origin, PathAttributes, RawAttribute, RawAttributes, UnknownAttribute,
+    attribute_rules, decode_attributes, put_attribute, put_attribute_header,
 };
 pub use capability::{AddPathDirection, Capability, GracefulRestart, GracefulRestartFamily, LongLivedFamily};
 pub use code_points::{
@@ -130,7 +130,10 @@ pub use message::{
     Decoder, Frame, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, Notification, Open, RouteRefresh, Update,
     UpdateView, finish_message, frame, put_header,
 };
-pub use nlri::{MAX_PREFIX_WIRE_LEN, Nlri, NlriIter, PathNlri, check_nlri, decode_prefix, encode_prefix};
+pub use nlri::{
+    MAX_PREFIX_WIRE_LEN, Nlri, NlriIter, OpaqueNlri, OpaqueNlriBuf, OpaqueNlriIter, PathNlri, check_nlri,
+    decode_prefix, encode_prefix,
+};
 pub use session_params::{PeerType, SessionParams};
 pub use types::{
     Afi, AfiSafi, Asn, BgpId, Community, ExtendedCommunity, FamilySet, HoldTime, HoldTimeError,

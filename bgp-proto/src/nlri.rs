@@ -1,12 +1,20 @@
 //! Prefixes as they appear in NLRI: iterated in place, nothing allocated.
 
+mod form;
+mod opaque;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bytes::BufMut;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::NlriError;
-use crate::types::{Afi, AfiSafi, Safi};
+use crate::types::{Afi, AfiSafi};
+
+pub use opaque::{OpaqueNlri, OpaqueNlriBuf, OpaqueNlriIter};
+
+pub(crate) use form::Form;
+use form::last_octet_mask;
 
 /// The longest canonical wire form: a length octet and sixteen address octets.
 pub const MAX_PREFIX_WIRE_LEN: usize = 17;
@@ -178,12 +186,16 @@ impl core::fmt::Display for PathNlri {
     }
 }
 
-/// Checks that a field splits into prefixes without a rest, and returns how many there are.
+/// Checks that a field of any family that this crate knows splits without a rest, and returns into how many NLRI.
 ///
 /// # Errors
 ///
 /// The first error in the field.
 pub fn check_nlri(bytes: &[u8], family: AfiSafi, add_path: bool) -> Result<usize, NlriError> {
+    if max_bits(family).is_none() {
+        return OpaqueNlriIter::new(bytes, family, add_path)
+            .try_fold(0_usize, |count, nlri| nlri.map(|_| count.saturating_add(1)));
+    }
     NlriIter::new(bytes, family, add_path)
         .try_fold(0_usize, |count, nlri| nlri.map(|_| count.saturating_add(1)))
 }
@@ -226,19 +238,11 @@ fn octets_of(bits: u8) -> usize {
     usize::from(bits).div_ceil(8)
 }
 
-/// The bits of the last octet that belong to the prefix.
+/// The longest prefix of families whose NLRI are plain prefixes.
 #[inline]
-fn last_octet_mask(bits: u8) -> u8 {
-    match bits & 7 {
-        0 => 0xff,
-        used => !(0xff_u8 >> used),
-    }
-}
-
 fn max_bits(family: AfiSafi) -> Option<u8> {
-    match (family.afi, family.safi) {
-        (Afi::IPV4, Safi::UNICAST | Safi::MULTICAST) => Some(32),
-        (Afi::IPV6, Safi::UNICAST | Safi::MULTICAST) => Some(128),
+    match Form::of(family) {
+        Some(Form::Prefix(max)) => Some(max),
         _ => None,
     }
 }
@@ -262,6 +266,7 @@ fn to_ipnet(afi: Afi, bits: u8, octets: &[u8]) -> Option<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Safi;
 
     fn collect(bytes: &[u8], family: AfiSafi, add_path: bool) -> Result<Vec<String>, NlriError> {
         NlriIter::new(bytes, family, add_path)
@@ -291,7 +296,7 @@ mod tests {
     #[test]
     fn errors_say_where_and_how_much() {
         let v4 = AfiSafi::IPV4_UNICAST;
-        let other = AfiSafi::new(Afi::L2VPN, Safi::EVPN);
+        let other = AfiSafi::new(Afi::L2VPN, Safi::UNICAST);
         for (bytes, family, add_path, error) in [
             (&[8, 10, 33, 1][..], v4, false, NlriError::PrefixTooLong { offset: 2, bits: 33, max: 32 }),
             (

@@ -42,6 +42,7 @@ pub mod engine;
 #[cfg(feature = "fib")]
 mod fib;
 mod io;
+pub mod manual;
 mod speaker;
 pub mod view;
 

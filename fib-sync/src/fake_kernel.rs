@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use crate::error::Refusal;
 use crate::kernel::{
-    Action, Connected, Content, Hop, Kernel, KernelNexthop, KernelRoute, Link, Lost, NexthopContent, Notice, Op,
-    Ownership, Refusals, Scope, Snapshot, Verb,
+    Action, Connected, Content, Hop, Kernel, KernelNexthop, KernelRoute, Link, Lost, NexthopContent, Notice,
+    Op, Ownership, Refusals, Scope, Snapshot, Verb,
 };
 
 /// A kernel with one routing table. Cloning gives another handle to the same one.
@@ -88,7 +88,7 @@ impl FakeKernel {
         if state.routes.contains_key(&(prefix, metric)) {
             return false;
         }
-        state.put_route(prefix, metric, protocol, false);
+        state.put_route(prefix, metric, protocol);
         self.has_notices.notify_one();
         true
     }
@@ -96,8 +96,7 @@ impl FakeKernel {
     /// Somebody overwrites whatever is there with a blackhole route.
     pub fn overwrite_route(&self, prefix: IpNet, metric: u32, protocol: u8) {
         let mut state = self.state();
-        let is_replacement = state.routes.contains_key(&(prefix, metric));
-        state.put_route(prefix, metric, protocol, is_replacement);
+        state.put_route(prefix, metric, protocol);
         self.has_notices.notify_one();
     }
 
@@ -212,7 +211,7 @@ impl State {
         }
     }
 
-    fn put_route(&mut self, prefix: IpNet, metric: u32, protocol: u8, is_replacement: bool) {
+    fn put_route(&mut self, prefix: IpNet, metric: u32, protocol: u8) {
         let content = Arc::new(Content {
             action: Action::Blackhole,
             nexthop_id: 0,
@@ -222,13 +221,11 @@ impl State {
         });
         self.routes.insert((prefix, metric), (protocol, Arc::clone(&content)));
         let route = KernelRoute { prefix, metric, content };
-        self.tell([Notice::RouteAdded { route, protocol, is_replacement }]);
+        self.tell([Notice::RouteAdded { route, protocol }]);
     }
 
     fn flush_interface(&mut self, index: u32) {
-        let is_on = |nexthop: &KernelNexthop| {
-            matches!(nexthop.content, NexthopContent::Single { interface, .. } if interface == index)
-        };
+        let is_on = |nexthop: &KernelNexthop| matches!(nexthop.content, NexthopContent::Single { interface, .. } if interface == index);
         let gone: Vec<u32> =
             self.nexthops.values().filter(|nexthop| is_on(nexthop)).map(|nexthop| nexthop.id).collect();
         for id in gone {

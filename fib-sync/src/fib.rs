@@ -81,7 +81,12 @@ impl Fib {
         let kernel = first_dump(&mut planner, kernel).await?;
         let status = planner.status();
         let adopted = status.leftover;
-        tracing::info!(table = config.table, protocol = config.protocol, adopted, "opened the kernel's routing table");
+        tracing::info!(
+            table = config.table,
+            protocol = config.protocol,
+            adopted,
+            "opened the kernel's routing table"
+        );
         let (demands, demands_rx) = mpsc::channel(CALLS_MAX);
         let (questions, questions_rx) = mpsc::channel(CALLS_MAX);
         let (status_tx, status) = watch::channel(status);

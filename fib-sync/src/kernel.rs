@@ -181,16 +181,31 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     AddressAdded,
-    AddressRemoved { interface: u32 },
-    LinkChanged { link: Link },
-    LinkRemoved { index: u32 },
-    NexthopChanged { id: u32 },
+    AddressRemoved {
+        interface: u32,
+    },
+    LinkChanged {
+        link: Link,
+    },
+    LinkRemoved {
+        index: u32,
+    },
+    NexthopChanged {
+        id: u32,
+    },
     /// Notices were lost.
     Overrun,
     /// A route of another table, or with another key than any of ours.
     OtherRoute,
-    RouteAdded { route: KernelRoute, protocol: u8, is_replacement: bool },
-    RouteRemoved { prefix: IpNet, metric: u32, protocol: u8 },
+    RouteAdded {
+        route: KernelRoute,
+        protocol: u8,
+    },
+    RouteRemoved {
+        prefix: IpNet,
+        metric: u32,
+        protocol: u8,
+    },
 }
 
 /// Something that carries out batches and answers dumps. Calls block for as long as the work takes.

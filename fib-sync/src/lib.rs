@@ -48,3 +48,7 @@ pub use model::{
 pub use status::{
     FibEvent, FibStatus, InstalledKind, InstalledNextHop, InstalledRoute, PendingRoute, ResyncReason,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,3 +16,6 @@ mod wire;
 
 pub(crate) use monitor::Monitor;
 pub(crate) use socket::RouteSocket;
+
+#[cfg(test)]
+mod tests;

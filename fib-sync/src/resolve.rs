@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn the_longest_connected_network_on_an_interface_that_is_up_wins() {
         let mut environment = Environment::default();
-        let networks = vec![connected("10.0.0.0/8", 1), connected("10.1.0.0/16", 2), connected("10.1.2.0/24", 3)];
+        let networks =
+            vec![connected("10.0.0.0/8", 1), connected("10.1.0.0/16", 2), connected("10.1.2.0/24", 3)];
         environment.replace(vec![link(1, "a", true), link(2, "b", true), link(3, "c", false)], networks);
         assert_eq!(environment.interface_towards("10.1.2.3".parse().unwrap()), Some(2));
         assert_eq!(environment.interface_towards("10.9.0.1".parse().unwrap()), Some(1));

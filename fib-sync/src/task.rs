@@ -209,7 +209,9 @@ impl<K: Kernel> Task<K> {
             for waiter in waiters.drain(..) {
                 let _ = match waiter {
                     Waiter::Flush(reply) => reply.send(status.clone()).is_ok(),
-                    Waiter::Removed { before, reply } => reply.send((status.removed - before) as usize).is_ok(),
+                    Waiter::Removed { before, reply } => {
+                        reply.send((status.removed - before) as usize).is_ok()
+                    }
                 };
             }
         }

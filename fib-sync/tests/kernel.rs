@@ -57,7 +57,10 @@ fn routes_of_both_families_and_all_kinds_are_installed_and_removed() {
                 via("10.5.0.0/16", "fd00::2"),
                 Route::unicast(net("0.0.0.0/0"), NextHopSet::new([NextHop::dev(dev("a0"))]).unwrap()),
                 Route::unicast(net("fd05::/64"), NextHopSet::new([hop("fe80::1").on(dev("a0"))]).unwrap()),
-                Route::unicast(net("10.6.0.0/16"), NextHopSet::new([hop("192.0.2.1").on(dev("a0")).onlink()]).unwrap()),
+                Route::unicast(
+                    net("10.6.0.0/16"),
+                    NextHopSet::new([hop("192.0.2.1").on(dev("a0")).onlink()]).unwrap(),
+                ),
                 Route::unicast(
                     net("10.7.0.0/16"),
                     NextHopSet::from(addr("10.0.0.2")).with_preferred_source(addr("10.0.0.1")).with_mtu(1400),
@@ -88,7 +91,11 @@ fn routes_of_both_families_and_all_kinds_are_installed_and_removed() {
             assert_eq!(fib.remove_all().await.unwrap(), count);
             assert_eq!(installed(&fib).await, []);
             assert_eq!(monitor.take("Deleted").await, count);
-            assert!(ip("nexthop show").is_empty(), "no nexthop object is left behind: {}", ip("nexthop show"));
+            assert!(
+                ip("nexthop show").is_empty(),
+                "no nexthop object is left behind: {}",
+                ip("nexthop show")
+            );
         }
     });
 }
@@ -136,16 +143,16 @@ fn a_changed_route_is_replaced_without_a_gap() {
     in_namespace(|| async {
         for config in both_ways() {
             let fib = open(config).await;
-            let versions: [&dyn Fn(&str, &str) -> Route; 4] = [
-                &|prefix, net6| via(prefix, if net6.is_empty() { "10.0.0.2" } else { "fd00::2" }),
-                &|prefix, net6| if net6.is_empty() { ecmp(prefix, &[("10.0.0.2", 1), ("10.0.0.3", 2)]) } else { ecmp(prefix, &[("fd00::2", 1), ("fd00::3", 2)]) },
-                &|prefix, _| Route::blackhole(net(prefix)),
-                &|prefix, net6| via(prefix, if net6.is_empty() { "10.0.0.4" } else { "fd00::4" }),
+            let (v4, v6) = ("10.1.0.0/26", "fd01::/64");
+            let versions = [
+                [via(v4, "10.0.0.2"), via(v6, "fd00::2")],
+                [ecmp(v4, &[("10.0.0.2", 1), ("10.0.0.3", 2)]), ecmp(v6, &[("fd00::2", 1), ("fd00::3", 2)])],
+                [Route::blackhole(net(v4)), Route::blackhole(net(v6))],
+                [via(v4, "10.0.0.4"), via(v6, "fd00::4")],
             ];
             let mut monitor = RouteMonitor::start();
             for version in versions.iter().chain(versions.iter().rev()) {
-                let changes = vec![Change::Set(version("10.1.0.0/26", "")), Change::Set(version("fd01::/64", "6"))];
-                fib.apply(changes).await.unwrap();
+                fib.apply(version.iter().cloned().map(Change::Set).collect()).await.unwrap();
                 let status = fib.flush().await.unwrap();
                 assert!(status.is_in_step(), "{status:#?}");
                 assert_eq!(installed(&fib).await.len(), 2, "{}", show("fd01::/64"));
@@ -212,7 +219,8 @@ fn foreign_routes_are_conflicts_and_stay() {
         fib.replace_all(ours).await.unwrap();
         let status = fib.flush().await.unwrap();
         assert_eq!((status.conflicts, status.pending, status.installed), (4, 4, 2), "{status:#?}");
-        event(&mut events, "conflict", |event| *event == FibEvent::Conflict { prefix: net("fd01::/64") }).await;
+        event(&mut events, "conflict", |event| *event == FibEvent::Conflict { prefix: net("fd01::/64") })
+            .await;
         assert_eq!(foreign.map(show), before, "theirs are as they were");
         assert!(status.pending_routes.iter().all(|pending| pending.is_conflict));
 
@@ -240,7 +248,10 @@ fn a_route_waits_for_its_interface() {
             let fib = open(config).await;
             fib.apply(vec![
                 Change::Set(via("10.1.0.0/24", "10.0.0.2")),
-                Change::Set(Route::unicast(net("10.2.0.0/24"), NextHopSet::new([hop("10.0.0.2").on(dev("b0"))]).unwrap())),
+                Change::Set(Route::unicast(
+                    net("10.2.0.0/24"),
+                    NextHopSet::new([hop("10.0.0.2").on(dev("b0"))]).unwrap(),
+                )),
                 Change::Set(Route::blackhole(net("10.3.0.0/24"))),
             ])
             .await
@@ -315,7 +326,8 @@ fn what_others_do_to_our_routes_is_repaired() {
             {
                 let begin = std::time::Instant::now();
                 ip(change);
-                until(&fib, change, |status| status.repaired == round as u64 + 1 && status.is_in_step()).await;
+                until(&fib, change, |status| status.repaired == round as u64 + 1 && status.is_in_step())
+                    .await;
                 println!("repaired after {:?} (with the `ip` command): {change}", begin.elapsed());
                 event(&mut events, "repair", |event| matches!(event, FibEvent::Repaired { .. })).await;
             }
@@ -455,7 +467,9 @@ impl RouteMonitor {
             let is_bound = |line: &str| {
                 let mut fields = line.split_whitespace();
                 let (protocol, port, groups) = (fields.nth(1), fields.next(), fields.next());
-                protocol == Some("0") && port == Some(pid.as_str()) && groups.is_some_and(|groups| groups != "00000000")
+                protocol == Some("0")
+                    && port == Some(pid.as_str())
+                    && groups.is_some_and(|groups| groups != "00000000")
             };
             if listed.lines().any(is_bound) {
                 return;
@@ -471,7 +485,8 @@ impl RouteMonitor {
         ip(&format!("route add blackhole {mark} table 4242"));
         let mut count = 0;
         loop {
-            let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap().unwrap();
+            let line =
+                tokio::time::timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap().unwrap();
             if line.contains(&mark) {
                 ip(&format!("route del blackhole {mark} table 4242"));
                 return count;

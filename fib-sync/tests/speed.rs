@@ -1,4 +1,4 @@
-//! How fast, compared with the least that it can cost: a loop that sends prepared messages. Figures are printed, and
+//! How fast, compared with a loop that sends prepared messages in ascending order. Figures are printed, and
 //! only the count of routes is asserted, since test machines are shared. Meant for `--release`.
 
 mod common;
@@ -59,7 +59,8 @@ fn a_hundred_thousand_routes() {
             report("raw loop: replace", raw.replace());
             report("raw loop: delete", raw.delete());
             let fib = Fib::open(FibConfig { nexthop_objects: kind, ..config() }).await.unwrap();
-            let in_step = async |fib: &Fib| assert!(fib.flush().await.unwrap().is_in_step(), "{:?}", fib.status());
+            let in_step =
+                async |fib: &Fib| assert!(fib.flush().await.unwrap().is_in_step(), "{:?}", fib.status());
             let (first, second) = (routes("10.0.0.2"), routes("10.0.0.3"));
             timed("install", async {
                 fib.replace_all(first).await.unwrap();
@@ -97,7 +98,7 @@ fn a_hundred_thousand_routes() {
     });
 }
 
-/// Prepared messages in large sends: the least that it can cost.
+/// Prepared messages in large sends: what the kernel alone costs.
 mod raw {
     use std::time::{Duration, Instant};
 

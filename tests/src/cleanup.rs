@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
@@ -22,14 +22,21 @@ use crate::command::find_program;
 /// What every namespace name and log folder starts with, before the process id.
 pub(crate) const PREFIX: &str = "lab-";
 
+/// Namespaces by name, process groups by their leader, and folders of logs.
 struct Registry {
     namespaces: BTreeSet<String>,
     groups: BTreeSet<i32>,
+    folders: BTreeSet<PathBuf>,
     leaving: Option<i32>,
 }
 
-static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { namespaces: BTreeSet::new(), groups: BTreeSet::new(), leaving: None });
+impl Registry {
+    const fn new(leaving: Option<i32>) -> Registry {
+        Registry { namespaces: BTreeSet::new(), groups: BTreeSet::new(), folders: BTreeSet::new(), leaving }
+    }
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry::new(None));
 static PREPARE: Once = Once::new();
 
 fn registry() -> MutexGuard<'static, Registry> {
@@ -53,16 +60,15 @@ pub(crate) fn prepare() {
 
 /// Clears everything of this process and exits as one that a signal ended.
 fn leave(signal: i32) {
-    let (namespaces, groups) = {
-        let mut registry = registry();
-        registry.leaving = Some(signal);
-        (std::mem::take(&mut registry.namespaces), std::mem::take(&mut registry.groups))
-    };
-    for group in groups {
+    let all = std::mem::replace(&mut *registry(), Registry::new(Some(signal)));
+    for group in all.groups {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
-    for namespace in namespaces {
+    for namespace in all.namespaces {
         delete_namespace(&namespace);
+    }
+    for folder in all.folders {
+        let _ = fs::remove_dir_all(folder);
     }
     std::process::exit(128 + signal);
 }
@@ -75,6 +81,15 @@ pub fn is_leaving() -> bool {
 
 pub(crate) fn register_namespace(name: &str) {
     registry().namespaces.insert(name.to_owned());
+}
+
+/// A folder that goes when a signal ends this process.
+pub(crate) fn register_folder(path: &Path) {
+    registry().folders.insert(path.to_owned());
+}
+
+pub(crate) fn forget_folder(path: &Path) {
+    registry().folders.remove(path);
 }
 
 pub(crate) fn register_group(pid: u32) {
@@ -105,7 +120,8 @@ fn delete_namespace(name: &str) {
     let deadline = Instant::now() + Duration::from_secs(2);
     while Instant::now() < deadline {
         let deleted = Command::new(&ip).args(["netns", "del", name]).output();
-        if deleted.is_ok_and(|output| output.status.success()) || !Path::new("/run/netns").join(name).exists() {
+        if deleted.is_ok_and(|output| output.status.success()) || !Path::new("/run/netns").join(name).exists()
+        {
             return;
         }
         thread::sleep(Duration::from_millis(20));
@@ -122,7 +138,9 @@ fn sweep() {
     let folder = std::env::temp_dir();
     for name in names_in(&folder) {
         let path = folder.join(&name);
-        let age = fs::metadata(&path).and_then(|data| data.modified()).map(|time| SystemTime::now().duration_since(time));
+        let age = fs::metadata(&path)
+            .and_then(|data| data.modified())
+            .map(|time| SystemTime::now().duration_since(time));
         let is_old = matches!(age, Ok(Ok(age)) if age > Duration::from_secs(24 * 3600));
         if is_old && owner_of(&name).is_some_and(|pid| !is_alive(pid)) {
             let _ = fs::remove_dir_all(&path);

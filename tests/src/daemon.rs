@@ -81,7 +81,11 @@ pub trait Daemon {
 ///
 /// # Errors
 /// On timeout, with the daemon's own words.
-pub fn wait_established(daemon: &mut dyn Daemon, peer: IpAddr, limit: Duration) -> Result<SeenSession, LabError> {
+pub fn wait_established(
+    daemon: &mut dyn Daemon,
+    peer: IpAddr,
+    limit: Duration,
+) -> Result<SeenSession, LabError> {
     let what = format!("{} to say that its session with {peer} is up", daemon.name());
     wait_until(&what, limit, || match daemon.session(peer) {
         Ok(session) if session.is_established => Ok(session),

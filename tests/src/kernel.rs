@@ -56,16 +56,17 @@ pub fn routes(namespace: &Namespace, protocol: u32) -> Result<Vec<KernelRoute>, 
         let answer: Value = serde_json::from_str(if answer.trim().is_empty() { "[]" } else { &answer })
             .map_err(|error| LabError::answer("ip route", error, &answer))?;
         for route in answer.as_array().into_iter().flatten() {
-            routes.extend(parse(route));
+            routes.extend(parse(route, protocol));
         }
     }
     routes.sort_by_key(|route| route.prefix);
     Ok(routes)
 }
 
-fn parse(route: &Value) -> Option<KernelRoute> {
+fn parse(route: &Value, protocol: u32) -> Option<KernelRoute> {
     let destination = route["dst"].as_str()?;
-    let prefix = destination.parse().or_else(|_| destination.parse().map(|address: IpAddr| address.into())).ok()?;
+    let prefix =
+        destination.parse().or_else(|_| destination.parse().map(|address: IpAddr| address.into())).ok()?;
     // A multipath route lists its next hops; the lab never has more than one per route.
     let hop = route["nexthops"].get(0).unwrap_or(route);
     let gateway = hop["gateway"].as_str().or_else(|| hop["via"]["host"].as_str());
@@ -78,6 +79,7 @@ fn parse(route: &Value) -> Option<KernelRoute> {
         },
         gateway: gateway.and_then(|gateway| gateway.parse().ok()),
         device: hop["dev"].as_str().map(str::to_owned),
-        protocol: route["protocol"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0),
+        // `ip` leaves out what it was asked to select by.
+        protocol,
     })
 }

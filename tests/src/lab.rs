@@ -46,6 +46,7 @@ impl Lab {
         };
         let folder = std::env::temp_dir().join(format!("{prefix}-{name}"));
         let lab = Lab { prefix, folder, namespaces: Mutex::default(), keeps_logs: AtomicBool::new(false) };
+        cleanup::register_folder(&lab.folder);
         make_folder(&lab.folder)?;
         Ok(lab)
     }
@@ -145,6 +146,7 @@ impl Drop for Lab {
         for name in self.namespaces.lock().expect("no panic while holding it").drain(..) {
             cleanup::remove_namespace(&name);
         }
+        cleanup::forget_folder(&self.folder);
         let is_kept = self.keeps_logs.load(Ordering::Relaxed) || std::env::var_os("BGP_LAB_KEEP").is_some();
         if is_kept || std::thread::panicking() {
             eprintln!("logs and configurations are kept in {}", self.folder.display());

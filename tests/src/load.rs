@@ -115,7 +115,9 @@ impl Load {
 
     fn run_here(&self, limit: Duration) -> Result<Outcome, LabError> {
         let start = Instant::now();
-        let failed = |what: &'static str| move |errno: Errno| LabError::Io { doing: what.into(), source: errno.into() };
+        let failed = |what: &'static str| {
+            move |errno: Errno| LabError::Io { doing: what.into(), source: errno.into() }
+        };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed("making an epoll"))?;
         let mut clients = Vec::with_capacity(self.clients.len());
         for (index, address) in self.clients.iter().enumerate() {
@@ -140,7 +142,8 @@ impl Load {
             for event in &events[..ready] {
                 let index = usize::try_from(event.data()).expect("an index that was a usize");
                 let client = &mut clients[index];
-                let (was_up, was_done) = (client.state == State::Established, client.held.count >= wanted_each);
+                let (was_up, was_done) =
+                    (client.state == State::Established, client.held.count >= wanted_each);
                 client.handle().map_err(|error| self.lost(index, &error))?;
                 up_count += usize::from(client.state == State::Established && !was_up);
                 done_count += usize::from(client.held.count >= wanted_each && !was_done);
@@ -245,7 +248,8 @@ impl Client {
             if kind == wire::UPDATE {
                 note_prefixes(&message[HEADER_LENGTH..], &mut self.held);
             }
-            let notification = (kind == wire::NOTIFICATION).then(|| format!("{:?}", &message[HEADER_LENGTH..]));
+            let notification =
+                (kind == wire::NOTIFICATION).then(|| format!("{:?}", &message[HEADER_LENGTH..]));
             self.handle_message(kind, notification)?;
             start += length;
         }
@@ -296,7 +300,8 @@ impl Client {
 
 /// Notes the IPv4 prefixes that the body of an UPDATE announces and withdraws, without looking at attributes.
 fn note_prefixes(body: &[u8], held: &mut Held) {
-    let sized = |bytes: &[u8]| bytes.first_chunk::<2>().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
+    let sized =
+        |bytes: &[u8]| bytes.first_chunk::<2>().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
     let withdrawn_length = sized(body);
     let Some(rest) = body.get(2 + withdrawn_length..) else { return };
     for number in prefix_numbers(&body[2..2 + withdrawn_length]) {

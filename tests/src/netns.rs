@@ -55,8 +55,10 @@ impl Namespace {
         let file = fs::File::open(self.path()).map_err(LabError::io(format!("opening {}", self.name)))?;
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
-                setns(file, CloneFlags::CLONE_NEWNET)
-                    .map_err(|errno| LabError::Io { doing: "entering a namespace".into(), source: errno.into() })?;
+                setns(file, CloneFlags::CLONE_NEWNET).map_err(|errno| LabError::Io {
+                    doing: "entering a namespace".into(),
+                    source: errno.into(),
+                })?;
                 Ok(work())
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -95,7 +97,9 @@ impl Namespace {
     /// # Errors
     /// If the kernel refuses.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<(), LabError> {
-        self.run(|| fs::write(format!("/proc/sys/{key}"), value).map_err(LabError::io(format!("setting {key}"))))?
+        self.run(|| {
+            fs::write(format!("/proc/sys/{key}"), value).map_err(LabError::io(format!("setting {key}")))
+        })?
     }
 
     /// Breaks every TCP connection to `remote` with a reset, as a crashed middlebox would.
@@ -105,7 +109,8 @@ impl Namespace {
     pub fn reset_tcp(&self, remote: std::net::IpAddr) -> Result<(), LabError> {
         let ss = need_program("ss", "iproute2")?;
         let remote = remote.to_string();
-        let killed = self.output(Command::new(&ss).args(["-K", "-Htn", "state", "established", "dst", &remote]))?;
+        let killed =
+            self.output(Command::new(&ss).args(["-K", "-Htn", "state", "established", "dst", &remote]))?;
         if killed.trim().is_empty() {
             return Err(LabError::Missing {
                 what: format!("a connection to {remote} that the kernel can reset"),

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use crate::cleanup;
 use crate::error::LabError;
 use crate::netns::Namespace;
+use crate::wait::wait_until;
 
 /// A running (or ended) child with its own process group. Dropping it kills the group.
 #[derive(Debug)]
@@ -28,12 +29,18 @@ impl Process {
     ///
     /// # Errors
     /// If the program cannot be started or the log not be written.
-    pub fn spawn(namespace: &Namespace, name: &str, log: &Path, mut command: Command) -> Result<Process, LabError> {
+    pub fn spawn(
+        namespace: &Namespace,
+        name: &str,
+        log: &Path,
+        mut command: Command,
+    ) -> Result<Process, LabError> {
         let file = fs::OpenOptions::new().create(true).append(true).open(log);
         let file = file.map_err(LabError::io(format!("opening {}", log.display())))?;
         let errors = file.try_clone().map_err(LabError::io("duplicating a log file"))?;
         command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
-        let child = namespace.run(move || command.spawn())?.map_err(LabError::io(format!("starting {name}")))?;
+        let child =
+            namespace.run(move || command.spawn())?.map_err(LabError::io(format!("starting {name}")))?;
         cleanup::register_group(child.id());
         Ok(Process { name: name.to_owned(), child, log: log.to_owned(), status: None })
     }
@@ -71,6 +78,22 @@ impl Process {
                 seen: format!("{status}, with these last words:\n{}", log_tail(&self.log, 12)),
             }),
         }
+    }
+
+    /// Waits until `probe` succeeds, like [`wait_until`], but gives up at once when the process ends.
+    ///
+    /// # Errors
+    /// [`LabError::Unexpected`] with its last words if it ended, [`LabError::Timeout`] if it does not get ready.
+    pub fn wait_ready<T, S: ToString>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut probe: impl FnMut() -> Result<T, S>,
+    ) -> Result<T, LabError> {
+        wait_until(what, limit, || match self.must_run() {
+            Ok(()) => probe().map(Ok).map_err(|seen| seen.to_string()),
+            Err(ended) => Ok(Err(ended)),
+        })?
     }
 
     /// Sends a signal to the process (not to its group).

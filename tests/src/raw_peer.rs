@@ -90,7 +90,8 @@ impl RawPeer {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Received::Closed,
                 Ok(count) => self.received.extend(&chunk[..count]),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(_) => return Received::Closed,
             }
         }
@@ -136,7 +137,9 @@ impl RawPeer {
         let deadline = Instant::now() + limit;
         loop {
             let seen = match self.receive(deadline.saturating_duration_since(Instant::now())) {
-                Received::Message { kind: wire::NOTIFICATION, body } if body.len() >= 2 => return Ok((body[0], body[1])),
+                Received::Message { kind: wire::NOTIFICATION, body } if body.len() >= 2 => {
+                    return Ok((body[0], body[1]));
+                }
                 Received::Message { .. } => continue,
                 Received::Closed => "the connection was closed without one",
                 Received::Silence => "nothing",
@@ -155,7 +158,9 @@ impl RawPeer {
 /// # Errors
 /// If the port is taken.
 pub fn listen(namespace: &Namespace, address: IpAddr) -> Result<TcpListener, LabError> {
-    namespace.run(|| TcpListener::bind((address, BGP_PORT)))?.map_err(LabError::io(format!("listening at {address}")))
+    namespace
+        .run(|| TcpListener::bind((address, BGP_PORT)))?
+        .map_err(LabError::io(format!("listening at {address}")))
 }
 
 /// What a [`Feeder`] has received so far.
@@ -180,7 +185,12 @@ impl Feeder {
     ///
     /// # Errors
     /// If the other side does not accept it within fifteen seconds.
-    pub fn start(namespace: &Namespace, remote: IpAddr, asn: u32, router_id: Ipv4Addr) -> Result<Feeder, LabError> {
+    pub fn start(
+        namespace: &Namespace,
+        remote: IpAddr,
+        asn: u32,
+        router_id: Ipv4Addr,
+    ) -> Result<Feeder, LabError> {
         let open = Open::new(asn, router_id, 30);
         // The daemon may be trying from its side at the same time, and then closes one of the two.
         let mut peer = wait_until("a session of the feeder", secs(15), || {
@@ -191,9 +201,7 @@ impl Feeder {
         let stream = peer.stream.try_clone().map_err(LabError::io("duplicating a connection"))?;
         let heard = Arc::new(Mutex::new(Heard::default()));
         let shared = Arc::clone(&heard);
-        thread::spawn(move || {
-            while Feeder::listen_once(&mut peer, &shared) {}
-        });
+        thread::spawn(move || while Feeder::listen_once(&mut peer, &shared) {});
         Ok(Feeder { stream, heard, remote })
     }
 

@@ -104,7 +104,11 @@ impl Stage {
 
     fn right_spec(&self) -> SpeakerSpec {
         right_routes().into_iter().fold(
-            SpeakerSpec::on(&self.right, self.relation.right_asn()).with_peer(self.left.v4, AS_LEFT, PeerRole::Peer),
+            SpeakerSpec::on(&self.right, self.relation.right_asn()).with_peer(
+                self.left.v4,
+                AS_LEFT,
+                PeerRole::Peer,
+            ),
             SpeakerSpec::with_route,
         )
     }
@@ -114,7 +118,11 @@ impl Stage {
         let mut routes: Vec<SeenRoute> = ["10.60.1.0/24", "fd60:1::/64", "10.60.2.0/24"]
             .into_iter()
             .map(|prefix| {
-                let spec = if prefix == "10.60.2.0/24" { RouteSpec::plain(prefix) } else { RouteSpec::rich(prefix, 60) };
+                let spec = if prefix == "10.60.2.0/24" {
+                    RouteSpec::plain(prefix)
+                } else {
+                    RouteSpec::rich(prefix, 60)
+                };
                 let mut route = SeenRoute::of(&spec, address_of(&self.feeder, spec.prefix));
                 if self.relation == Relation::IbgpPeer {
                     route.local_pref = None;
@@ -179,7 +187,8 @@ impl Stage {
         let mut expected = self.right_route_at_left(route);
         match self.relation {
             Relation::IbgpPeer => {
-                expected.other_next_hop = expected.route.next_hop.replace(address_of(&self.left, route.prefix));
+                expected.other_next_hop =
+                    expected.route.next_hop.replace(address_of(&self.left, route.prefix));
                 expected.route.as_path = vec![AS_LEFT];
                 expected.route.med = None;
                 expected.route.local_pref = None;
@@ -391,9 +400,7 @@ impl Play {
     fn tcp_reset(&mut self) -> Result<(), LabError> {
         let left = self.left_address();
         // Uptimes have a resolution of a second: an older session cannot be taken for the new one.
-        wait_until("a session that is three seconds old", PATIENCE, || {
-            self.ages_are(|age| age >= secs(3))
-        })?;
+        wait_until("a session that is three seconds old", PATIENCE, || self.ages_are(|age| age >= secs(3)))?;
         let reset = Instant::now();
         match self.stage.right.namespace.reset_tcp(left) {
             // A kernel without that feature: losing the daemon is the next best loss of a connection.

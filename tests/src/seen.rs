@@ -71,7 +71,11 @@ impl SeenRoute {
             local_pref: route.local_pref,
             med: route.med,
             communities: route.communities.iter().map(|(high, low)| format!("{high}:{low}")).collect(),
-            large_communities: route.large_communities.iter().map(|(a, b, c)| format!("{a}:{b}:{c}")).collect(),
+            large_communities: route
+                .large_communities
+                .iter()
+                .map(|(a, b, c)| format!("{a}:{b}:{c}"))
+                .collect(),
             ..SeenRoute::new(route.prefix)
         }
     }

@@ -61,12 +61,8 @@ impl Open {
     /// An OPEN that every speaker accepts: both families, route refresh, four-octet AS.
     #[must_use]
     pub fn new(asn: u32, router_id: Ipv4Addr, hold_time: u16) -> Open {
-        let capabilities = vec![
-            (1, vec![0, 1, 0, 1]),
-            (1, vec![0, 2, 0, 1]),
-            (2, vec![]),
-            (65, asn.to_be_bytes().to_vec()),
-        ];
+        let capabilities =
+            vec![(1, vec![0, 1, 0, 1]), (1, vec![0, 2, 0, 1]), (2, vec![]), (65, asn.to_be_bytes().to_vec())];
         Open { version: 4, asn, hold_time, router_id, capabilities }
     }
 
@@ -163,7 +159,8 @@ pub fn announce(route: &SeenRoute) -> Vec<u8> {
     }
     if !route.communities.is_empty() {
         let halves = route.communities.iter().flat_map(|text| text.split(':'));
-        let value: Vec<u8> = halves.flat_map(|half| half.parse::<u16>().expect("a community").to_be_bytes()).collect();
+        let value: Vec<u8> =
+            halves.flat_map(|half| half.parse::<u16>().expect("a community").to_be_bytes()).collect();
         attributes.extend(attribute(0xc0, 8, &value));
     }
     let mut nlri = Vec::new();
@@ -178,7 +175,8 @@ pub fn announce(route: &SeenRoute) -> Vec<u8> {
     }
     if !route.large_communities.is_empty() {
         let parts = route.large_communities.iter().flat_map(|text| text.split(':'));
-        let value: Vec<u8> = parts.flat_map(|part| part.parse::<u32>().expect("a community").to_be_bytes()).collect();
+        let value: Vec<u8> =
+            parts.flat_map(|part| part.parse::<u32>().expect("a community").to_be_bytes()).collect();
         attributes.extend(attribute(0xc0, 32, &value));
     }
     update(&[], &attributes, &nlri)
@@ -223,7 +221,8 @@ pub fn read_update(body: &[u8]) -> Option<Update> {
     let mut next_hop_v6 = None;
     while !attributes.0.is_empty() {
         let [flags, code] = *attributes.take(2)? else { return None };
-        let length = if flags & 0x10 == 0 { usize::from(attributes.u8()?) } else { usize::from(attributes.u16()?) };
+        let length =
+            if flags & 0x10 == 0 { usize::from(attributes.u8()?) } else { usize::from(attributes.u16()?) };
         let mut value = Reader(attributes.take(length)?);
         match code {
             14 => {
@@ -273,7 +272,9 @@ fn read_attribute(route: &mut SeenRoute, code: u8, mut value: Reader<'_>) -> Opt
         3 => route.next_hop = Some(Ipv4Addr::from(value.u32()?).into()),
         4 => route.med = Some(value.u32()?),
         5 => route.local_pref = Some(value.u32()?),
-        8 => route.communities = tuples::<4>(value.0, |part| u16::from_be_bytes([part[0], part[1]]).into(), 2),
+        8 => {
+            route.communities = tuples::<4>(value.0, |part| u16::from_be_bytes([part[0], part[1]]).into(), 2)
+        }
         9 => route.originator_id = Some(Ipv4Addr::from(value.u32()?)),
         10 => {
             while !value.0.is_empty() {
@@ -291,7 +292,8 @@ fn read_attribute(route: &mut SeenRoute, code: u8, mut value: Reader<'_>) -> Opt
 
 /// Values of `SIZE` bytes, each a tuple of parts of `width` bytes, written with colons.
 fn tuples<const SIZE: usize>(bytes: &[u8], number: impl Fn(&[u8]) -> u32, width: usize) -> BTreeSet<String> {
-    let tuple = |value: &[u8]| value.chunks_exact(width).map(|part| number(part).to_string()).collect::<Vec<_>>();
+    let tuple =
+        |value: &[u8]| value.chunks_exact(width).map(|part| number(part).to_string()).collect::<Vec<_>>();
     bytes.chunks_exact(SIZE).map(|value| tuple(value).join(":")).collect()
 }
 

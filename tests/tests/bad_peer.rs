@@ -11,7 +11,8 @@ use bgp_lab::harness::lab_test;
 use bgp_lab::raw_peer::{Feeder, RawPeer, Received, listen};
 use bgp_lab::wire::{self, Open};
 use bgp_lab::{
-    Daemon, Lab, LabError, Node, PeerRole, RouteSpec, SeenRoute, SpeakerSpec, secs, wait_established, wait_routes,
+    Daemon, Lab, LabError, Node, PeerRole, RouteSpec, SeenRoute, SpeakerSpec, secs, wait_established,
+    wait_routes,
 };
 
 const AS_OURS: u32 = 64512;
@@ -34,9 +35,11 @@ impl Stage {
             lab.node(&switch, name, v4, format!("fd00:9:1::{number}/64").parse().expect("an address"))
         };
         let (ours_node, bad, good) = (node("ours", 1)?, node("bad", 2)?, node("good", 3)?);
-        let spec = SpeakerSpec::on(&ours_node, AS_OURS)
-            .with_peer(bad.v4, AS_BAD, PeerRole::Peer)
-            .with_peer(good.v4, AS_GOOD, PeerRole::Peer);
+        let spec = SpeakerSpec::on(&ours_node, AS_OURS).with_peer(bad.v4, AS_BAD, PeerRole::Peer).with_peer(
+            good.v4,
+            AS_GOOD,
+            PeerRole::Peer,
+        );
         let mut ours = Ours::new(lab, &ours_node, Program::BgpSpeaker, spec)?;
         ours.start()?;
         let ours_address: IpAddr = ours_node.v4.into();
@@ -142,7 +145,12 @@ fn the_wrong_as_gets_bad_peer_as() {
 
 #[test]
 fn router_id_zero_gets_bad_identifier() {
-    said("router-id-zero", |stage| Open { router_id: [0, 0, 0, 0].into(), ..stage.good_open() }.encode(), 2, 3);
+    said(
+        "router-id-zero",
+        |stage| Open { router_id: [0, 0, 0, 0].into(), ..stage.good_open() }.encode(),
+        2,
+        3,
+    );
 }
 
 #[test]
@@ -229,7 +237,11 @@ fn a_peer_that_hangs_up_is_retried_with_back_off() {
         }
         let gaps: Vec<Duration> = attempts.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
         let is_patient = gaps.iter().all(|gap| *gap >= Duration::from_millis(500));
-        expect_equal(&format!("half a second or more between attempts (they were {gaps:?})"), is_patient, true)?;
+        expect_equal(
+            &format!("half a second or more between attempts (they were {gaps:?})"),
+            is_patient,
+            true,
+        )?;
         stage.the_other_session_is_untouched()
     });
 }
@@ -239,7 +251,7 @@ fn a_peer_that_hangs_up_is_retried_with_back_off() {
 fn a_stranger_is_turned_away() {
     lab_test("stranger", |lab| {
         let mut stage = Stage::new(lab)?;
-        stage.bad.namespace.ip("address add 10.9.1.77/24 dev eth0\naddress del 10.9.1.2/24 dev eth0")?;
+        stage.bad.namespace.ip("address del 10.9.1.2/24 dev eth0\naddress add 10.9.1.77/24 dev eth0")?;
         let mut peer = stage.connect()?;
         peer.send(&stage.good_open().encode());
         let first = loop {

@@ -69,7 +69,8 @@ impl Mesh {
     }
 
     fn sessions_of_a_are_up(&mut self) -> Result<(), LabError> {
-        let (a, b, c): (IpAddr, IpAddr, IpAddr) = (self.a.node.v4.into(), self.b.node.v4.into(), self.c.node.v4.into());
+        let (a, b, c): (IpAddr, IpAddr, IpAddr) =
+            (self.a.node.v4.into(), self.b.node.v4.into(), self.c.node.v4.into());
         wait_established(&mut self.ours_b, a, secs(30))?;
         wait_established(&mut self.bird, a, secs(30))?;
         wait_established(&mut self.ours_a, b, secs(30))?;

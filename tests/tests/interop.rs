@@ -3,8 +3,8 @@
 //! The story is [`bgp_lab::scenario`]: sessions, routes of both families both ways with equal attributes, withdrawals,
 //! route refresh, TCP reset and recovery; each judged by the other daemon's own command line too.
 
-use bgp_lab::daemons::{bird::Bird, exabgp::ExaBgp, frr::Frr, gobgp::GoBgp, openbgpd::OpenBgpd};
 use bgp_lab::daemons::ours::{Ours, Program};
+use bgp_lab::daemons::{bird::Bird, exabgp::ExaBgp, frr::Frr, gobgp::GoBgp, openbgpd::OpenBgpd};
 use bgp_lab::harness::lab_test;
 use bgp_lab::scenario::{Maker, Relation, interop};
 

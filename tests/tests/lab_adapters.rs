@@ -7,7 +7,9 @@ use bgp_lab::harness::lab_test;
 use bgp_lab::scenario::{Maker, Relation, interop};
 
 fn bird_and(name: &str, relation: Relation, make_right: Maker) {
-    lab_test(name, |lab| interop(lab, relation, |lab, node, spec| Ok(Box::new(Bird::new(lab, node, spec)?)), make_right));
+    lab_test(name, |lab| {
+        interop(lab, relation, |lab, node, spec| Ok(Box::new(Bird::new(lab, node, spec)?)), make_right)
+    });
 }
 
 macro_rules! adapters {

@@ -50,10 +50,12 @@ fn the_load_generator_sees_fifty_clients_converge_over_bird() {
         let reflector = node("reflector", "10.10.0.1/16", "fd00:10::1/64")?;
         let clients = node("clients", "10.10.255.1/16", "fd00:10::2/64")?;
         let addresses: Vec<Ipv4Addr> = (0..50).map(|number| Ipv4Addr::new(10, 10, 1, number)).collect();
-        let script: String = addresses.iter().map(|address| format!("address add {address}/16 dev eth0\n")).collect();
+        let script: String =
+            addresses.iter().map(|address| format!("address add {address}/16 dev eth0\n")).collect();
         clients.namespace.ip(&script)?;
         let spec = SpeakerSpec::on(&reflector, CLUSTER_AS);
-        let spec = addresses.iter().fold(spec, |spec, client| spec.with_peer(*client, CLUSTER_AS, PeerRole::Client));
+        let spec =
+            addresses.iter().fold(spec, |spec, client| spec.with_peer(*client, CLUSTER_AS, PeerRole::Client));
         let mut bird = Bird::new(lab, &reflector, spec)?;
         bird.start()?;
         let load = Load { asn: CLUSTER_AS, remote: reflector.v4, clients: addresses, prefixes_per_client: 4 };

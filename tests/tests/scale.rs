@@ -13,13 +13,13 @@ fn a_thousand_clients_with_ten_prefixes_each_converge_within_ten_seconds() {
         raise_file_limit(8192);
         let switch = lab.switch("switch")?;
         let v6 = |number: u8| format!("fd00:10::{number}/64").parse().expect("an address");
-        let reflector =
-            lab.node(&switch, "reflector", "10.10.0.1/16".parse().expect("an address"), v6(1))?;
+        let reflector = lab.node(&switch, "reflector", "10.10.0.1/16".parse().expect("an address"), v6(1))?;
         let clients = lab.node(&switch, "clients", "10.10.255.1/16".parse().expect("an address"), v6(2))?;
         // 10.10.1.0 and on: none is the reflector's.
         let addresses: Vec<Ipv4Addr> =
             (0..1000_u32).map(|number| Ipv4Addr::from(0x0a0a_0100 + number)).collect();
-        let script: String = addresses.iter().map(|address| format!("address add {address}/16 dev eth0\n")).collect();
+        let script: String =
+            addresses.iter().map(|address| format!("address add {address}/16 dev eth0\n")).collect();
         clients.namespace.ip(&script)?;
 
         let spec = SpeakerSpec::on(&reflector, 64512);

@@ -23,7 +23,8 @@ fn workspace() -> PathBuf {
 /// Every `.rs` file below a folder.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("reading {}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("reading {}: {error}", folder.display()));
     for path in entries.map(|entry| entry.expect("a readable folder").path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() && name != "target" && !name.starts_with('.') {
@@ -50,7 +51,11 @@ fn the_codec_and_the_engine_know_no_sockets_and_no_clock() {
             let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
             for (number, line) in code {
                 for (word, instead) in BANNED.iter().filter(|(word, _)| line.contains(word)) {
-                    problems.push(format!("{}:{}: `{word}` is banned here: {instead}", path.display(), number + 1));
+                    problems.push(format!(
+                        "{}:{}: `{word}` is banned here: {instead}",
+                        path.display(),
+                        number + 1
+                    ));
                 }
             }
         }

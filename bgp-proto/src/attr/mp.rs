@@ -1,10 +1,13 @@
 //! MP_REACH_NLRI and MP_UNREACH_NLRI.
 
-use crate::attr::next_hop::NextHop;
+use bytes::{BufMut, BytesMut};
+use ipnet::IpNet;
+
+use crate::attr::next_hop::{NextHop, OpaqueNextHop};
 use crate::attr::raw::rebuild;
 use crate::code_points::{AttributeCode, AttributeFlags};
-use crate::error::{AttributeError, AttributeErrorReason, NlriError};
-use crate::nlri::{NlriIter, PathNlri};
+use crate::error::{AttributeError, AttributeErrorReason, EncodeError, NlriError};
+use crate::nlri::{Form, NlriIter, OpaqueNlriBuf, OpaqueNlriIter, PathNlri, put_nlri};
 use crate::session_params::SessionParams;
 use crate::types::{Afi, AfiSafi, Safi};
 use crate::wire::{Reader, Short};
@@ -43,17 +46,24 @@ impl<'a> MpReachView<'a> {
     ///
     /// [`Length`](AttributeErrorReason::Length) if a field exceeds the value;
     /// [`NextHopLength`](AttributeErrorReason::NextHopLength) if the next hop does not fit the family: 4 octets for
-    /// IPv4, 16 or 32 for IPv6, and for IPv4 only if the session negotiated it (RFC 8950 §4). The action is
-    /// session reset, since the prefixes cannot be trusted (RFC 7606 §7.11). Families that this crate cannot read are an
+    /// IPv4, 16 or 32 for IPv6, and for IPv4 only if the session negotiated it (RFC 8950 §4); 8 more per address for
+    /// VPNs; 4 or 16 for EVPN; up to 48 for flow specifications, which have none. The action is
+    /// session reset, since the prefixes cannot be trusted (RFC 7606 §7.11). Families that this crate cannot split are an
     /// [`UnsupportedFamily`](NlriError::UnsupportedFamily): the action is AFI/SAFI disable, so that the attribute is
     /// ignored (RFC 4760 §7).
     pub fn parse(value: &'a [u8], params: &SessionParams) -> Result<Self, AttributeError> {
         Self::read(value, params).map_err(|reason| mp_error(AttributeCode::MP_REACH_NLRI, value, reason))
     }
 
-    /// The prefixes.
+    /// The prefixes of a unicast or multicast family; any other is an
+    /// [`UnsupportedFamily`](NlriError::UnsupportedFamily).
     pub fn iter(&self, params: &SessionParams) -> NlriIter<'a> {
         NlriIter::new(self.nlri, self.family, params.add_path_rx(self.family))
+    }
+
+    /// The NLRI of any family, verbatim.
+    pub fn opaque(&self, params: &SessionParams) -> OpaqueNlriIter<'a> {
+        OpaqueNlriIter::new(self.nlri, self.family, params.add_path_rx(self.family))
     }
 
     fn read(value: &'a [u8], params: &SessionParams) -> Result<Self, AttributeErrorReason> {
@@ -63,12 +73,14 @@ impl<'a> MpReachView<'a> {
         let octets = reader.take(usize::from(length)).map_err(|short| inner(&reader, short))?;
         // Formerly the number of SNPAs; ignored (RFC 4760 §3).
         reader.u8().map_err(|short| inner(&reader, short))?;
-        let next_hop = match (family.afi, family.safi) {
-            (Afi::IPV4 | Afi::IPV6, Safi::UNICAST | Safi::MULTICAST) => NextHop::from_octets(octets)
-                .filter(|next_hop| fits(*next_hop, family, params))
-                .ok_or(AttributeErrorReason::NextHopLength { family, length })?,
-            _ => return Err(NlriError::UnsupportedFamily { family }.into()),
+        let form = Form::of(family).ok_or(NlriError::UnsupportedFamily { family })?;
+        let next_hop = match form {
+            Form::Vpn(_) | Form::FlowSpec => OpaqueNextHop::new(octets).map(NextHop::Opaque),
+            _ => NextHop::from_octets(octets),
         };
+        let next_hop = next_hop
+            .filter(|next_hop| fits(*next_hop, family, params))
+            .ok_or(AttributeErrorReason::NextHopLength { family, length })?;
         Ok(MpReachView { family, next_hop, nlri: reader.rest() })
     }
 }
@@ -106,9 +118,97 @@ impl<'a> MpUnreachView<'a> {
         }
     }
 
-    /// The prefixes.
+    /// The prefixes of a unicast or multicast family; any other is an
+    /// [`UnsupportedFamily`](NlriError::UnsupportedFamily).
     pub fn iter(&self, params: &SessionParams) -> NlriIter<'a> {
         NlriIter::new(self.nlri, self.family, params.add_path_rx(self.family))
+    }
+
+    /// The NLRI of any family, verbatim.
+    pub fn opaque(&self, params: &SessionParams) -> OpaqueNlriIter<'a> {
+        OpaqueNlriIter::new(self.nlri, self.family, params.add_path_rx(self.family))
+    }
+}
+
+/// The routes of an [`MpReach`] or [`MpUnreach`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MpNlri {
+    /// Prefixes of a unicast or multicast family.
+    Prefixes(Vec<PathNlri>),
+    /// NLRI of another family, verbatim.
+    Opaque(Vec<OpaqueNlriBuf>),
+}
+
+impl MpNlri {
+    /// How many routes.
+    pub fn len(&self) -> usize {
+        match self {
+            MpNlri::Prefixes(prefixes) => prefixes.len(),
+            MpNlri::Opaque(routes) => routes.len(),
+        }
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The empty list for a family.
+    pub(crate) fn empty(family: AfiSafi) -> MpNlri {
+        match Form::of(family) {
+            Some(Form::Prefix(_)) => MpNlri::Prefixes(Vec::new()),
+            _ => MpNlri::Opaque(Vec::new()),
+        }
+    }
+
+    /// Splits a field of the family.
+    pub(crate) fn read(bytes: &[u8], family: AfiSafi, params: &SessionParams) -> Result<MpNlri, NlriError> {
+        let has_path_ids = params.add_path_rx(family);
+        match MpNlri::empty(family) {
+            MpNlri::Prefixes(_) => read_prefixes(bytes, family, params).map(MpNlri::Prefixes),
+            MpNlri::Opaque(_) => OpaqueNlriIter::new(bytes, family, has_path_ids)
+                .map(|nlri| nlri.map(OpaqueNlriBuf::from))
+                .collect::<Result<_, _>>()
+                .map(MpNlri::Opaque),
+        }
+    }
+
+    /// Appends the field.
+    pub(crate) fn put(
+        &self,
+        out: &mut BytesMut,
+        family: AfiSafi,
+        params: &SessionParams,
+    ) -> Result<(), EncodeError> {
+        let routes = match self {
+            MpNlri::Prefixes(prefixes) => return put_prefixes(out, prefixes, family, params),
+            MpNlri::Opaque(routes) => routes,
+        };
+        for route in routes {
+            if !route.is_of(family) {
+                return Err(EncodeError::FamilyMismatch { family });
+            }
+            if route.path_id.is_some() != params.add_path_tx(family) {
+                return Err(EncodeError::PathIdMismatch { family });
+            }
+            if let Some(path_id) = route.path_id {
+                out.put_u32(path_id);
+            }
+            out.put_slice(&route.octets);
+        }
+        Ok(())
+    }
+}
+
+impl From<Vec<PathNlri>> for MpNlri {
+    fn from(prefixes: Vec<PathNlri>) -> Self {
+        MpNlri::Prefixes(prefixes)
+    }
+}
+
+impl From<Vec<OpaqueNlriBuf>> for MpNlri {
+    fn from(routes: Vec<OpaqueNlriBuf>) -> Self {
+        MpNlri::Opaque(routes)
     }
 }
 
@@ -120,7 +220,7 @@ pub struct MpReach {
     /// The next hop.
     pub next_hop: NextHop,
     /// The prefixes, in the order received.
-    pub nlri: Vec<PathNlri>,
+    pub nlri: MpNlri,
 }
 
 /// The owned form of [`MpUnreachView`].
@@ -129,15 +229,63 @@ pub struct MpUnreach {
     /// The family.
     pub family: AfiSafi,
     /// The prefixes, in the order received.
-    pub nlri: Vec<PathNlri>,
+    pub nlri: MpNlri,
+}
+
+/// Splits a field of plain prefixes.
+pub(crate) fn read_prefixes(
+    bytes: &[u8],
+    family: AfiSafi,
+    params: &SessionParams,
+) -> Result<Vec<PathNlri>, NlriError> {
+    NlriIter::new(bytes, family, params.add_path_rx(family))
+        .map(|nlri| {
+            let nlri = nlri?;
+            let prefix = nlri.to_ipnet(family).ok_or(NlriError::UnsupportedFamily { family })?;
+            Ok(PathNlri { path_id: nlri.path_id, prefix })
+        })
+        .collect()
+}
+
+/// Appends a field of plain prefixes.
+pub(crate) fn put_prefixes(
+    out: &mut BytesMut,
+    nlri: &[PathNlri],
+    family: AfiSafi,
+    params: &SessionParams,
+) -> Result<(), EncodeError> {
+    let has_path_ids = params.add_path_tx(family);
+    for entry in nlri {
+        let afi = if matches!(entry.prefix, IpNet::V4(_)) { Afi::IPV4 } else { Afi::IPV6 };
+        if afi != family.afi {
+            return Err(EncodeError::FamilyMismatch { family });
+        }
+        if entry.path_id.is_some() != has_path_ids {
+            return Err(EncodeError::PathIdMismatch { family });
+        }
+        put_nlri(out, entry);
+    }
+    Ok(())
 }
 
 /// True if a next hop of this form may stand for the family on this session.
 pub(crate) fn fits(next_hop: NextHop, family: AfiSafi, params: &SessionParams) -> bool {
-    match (next_hop, family.afi) {
-        (NextHop::V4(_), afi) => afi == Afi::IPV4,
-        (_, Afi::IPV6) => true,
-        (_, Afi::IPV4) => params.extended_next_hop(family),
+    let takes_ipv6 = family.afi == Afi::IPV6 || params.extended_next_hop(family);
+    match (Form::of(family), next_hop) {
+        (Some(Form::Prefix(_) | Form::Labelled(_)), NextHop::V4(_)) => family.afi == Afi::IPV4,
+        (Some(Form::Prefix(_) | Form::Labelled(_)), NextHop::V6(_) | NextHop::V6WithLinkLocal { .. }) => {
+            takes_ipv6
+        }
+        (Some(Form::Vpn(_)), NextHop::Opaque(opaque)) => match opaque.octets().len() {
+            12 => family.afi == Afi::IPV4,
+            24 | 48 => takes_ipv6,
+            _ => false,
+        },
+        // The length alone tells which it is (RFC 7432 §7, RFC 4684 §5).
+        (Some(Form::Evpn | Form::RouteTarget), NextHop::V4(_) | NextHop::V6(_)) => true,
+        (Some(Form::RouteTarget), NextHop::V6WithLinkLocal { .. }) => true,
+        // RFC 8955 §4: none is sent, and whatever comes is ignored.
+        (Some(Form::FlowSpec), NextHop::Opaque(_)) => true,
         _ => false,
     }
 }

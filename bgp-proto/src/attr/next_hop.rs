@@ -20,21 +20,74 @@ pub enum NextHop {
         /// The link-local address.
         link_local: Ipv6Addr,
     },
+    /// What families beyond plain addresses have, verbatim: nothing at all, or route distinguishers before addresses.
+    Opaque(OpaqueNextHop),
+}
+
+/// The next hop of a family that this crate carries and does not interpret: 0 to 48 octets.
+///
+/// ```text
+/// +--------------------------------------------+
+/// | nothing                                    |  flow specifications (RFC 8955 §4)
+/// | RD (8) | IPv4 (4)                          |  VPN-IPv4 (RFC 4364 §4.3.2)
+/// | RD (8) | IPv6 (16)                         |  VPN-IPv6 (RFC 4659 §3.2.1), VPN-IPv4 (RFC 8950 §3)
+/// | RD (8) | IPv6 (16) | RD (8) | IPv6 (16)    |  the same with a link-local address
+/// +--------------------------------------------+
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpaqueNextHop {
+    len: u8,
+    octets: [u8; OpaqueNextHop::MAX_LEN],
+}
+
+impl OpaqueNextHop {
+    /// Two route distinguishers with an IPv6 address each.
+    pub const MAX_LEN: usize = 48;
+
+    /// `None` if there are more than [`MAX_LEN`](Self::MAX_LEN) octets.
+    pub fn new(octets: &[u8]) -> Option<OpaqueNextHop> {
+        let mut kept = [0; Self::MAX_LEN];
+        kept.get_mut(..octets.len())?.copy_from_slice(octets);
+        Some(OpaqueNextHop { len: u8::try_from(octets.len()).ok()?, octets: kept })
+    }
+
+    /// The octets as received.
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The address behind the route distinguisher, the global one of two.
+    pub const fn addr(&self) -> Option<IpAddr> {
+        match (self.len, &self.octets) {
+            (12, [_, _, _, _, _, _, _, _, a, b, c, d, ..]) => Some(IpAddr::V4(Ipv4Addr::new(*a, *b, *c, *d))),
+            (24 | 48, [_, _, _, _, _, _, _, _, rest @ ..]) => match rest.first_chunk::<16>() {
+                Some(v6) => Some(IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(*v6)))),
+                None => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl NextHop {
-    /// The address to resolve: the global one of a pair.
+    /// The address to resolve: the global one of a pair, the one behind a route distinguisher; `0.0.0.0` where there is
+    /// none.
     pub const fn addr(self) -> IpAddr {
         match self {
+            NextHop::Opaque(opaque) => match opaque.addr() {
+                Some(address) => address,
+                None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            },
             NextHop::V4(address) => IpAddr::V4(address),
             NextHop::V6(address) | NextHop::V6WithLinkLocal { global: address, .. } => IpAddr::V6(address),
         }
     }
 
     /// True if a packet could be sent there: not unspecified, not multicast, not class E. A pair without a global
-    /// address is judged by its link-local one.
+    /// address is judged by its link-local one; where there is no address there is nothing to object to.
     pub fn is_host(self) -> bool {
         match self {
+            NextHop::Opaque(opaque) => opaque.addr().is_none_or(|address| NextHop::from(address).is_host()),
             NextHop::V4(address) => is_ipv4_host(address),
             NextHop::V6(address) => is_ipv6_host(address),
             NextHop::V6WithLinkLocal { global, link_local } if global.is_unspecified() => {
@@ -44,12 +97,13 @@ impl NextHop {
         }
     }
 
-    /// Octets on the wire: 4, 16 or 32.
+    /// Octets on the wire: 4, 16 or 32; 0 to 48 for [`Opaque`](NextHop::Opaque).
     pub const fn wire_len(self) -> u8 {
         match self {
             NextHop::V4(_) => 4,
             NextHop::V6(_) => 16,
             NextHop::V6WithLinkLocal { .. } => 32,
+            NextHop::Opaque(opaque) => opaque.len,
         }
     }
 
@@ -63,6 +117,7 @@ impl NextHop {
                 out.put_slice(&global.octets());
                 out.put_slice(&link_local.octets());
             }
+            NextHop::Opaque(opaque) => out.put_slice(opaque.octets()),
         }
     }
 
@@ -95,6 +150,10 @@ impl fmt::Display for NextHop {
             NextHop::V4(address) => write!(f, "{address}"),
             NextHop::V6(address) => write!(f, "{address}"),
             NextHop::V6WithLinkLocal { global, link_local } => write!(f, "{global} {link_local}"),
+            NextHop::Opaque(opaque) => match opaque.addr() {
+                Some(address) => write!(f, "{address}"),
+                None => f.write_str("none"),
+            },
         }
     }
 }
@@ -129,6 +188,17 @@ mod tests {
         {
             assert_eq!(NextHop::V6(address.parse().unwrap()).is_host(), is_host, "{address}");
         }
+        let vpn = |address: [u8; 4]| {
+            let octets = [&[0, 0, 0xfd, 0xe8, 0, 0, 0, 1][..], &address].concat();
+            NextHop::Opaque(OpaqueNextHop::new(&octets).unwrap())
+        };
+        assert!(vpn([192, 0, 2, 1]).is_host());
+        assert_eq!(vpn([192, 0, 2, 1]).to_string(), "192.0.2.1");
+        assert!(!vpn([0; 4]).is_host());
+        let nothing = NextHop::Opaque(OpaqueNextHop::new(&[]).unwrap());
+        assert!(nothing.is_host());
+        assert_eq!(nothing.to_string(), "none");
+        assert_eq!(OpaqueNextHop::new(&[0; 49]), None);
         let link_local = "fe80::1".parse().unwrap();
         assert!(NextHop::V6WithLinkLocal { global: Ipv6Addr::UNSPECIFIED, link_local }.is_host());
     }

@@ -1,25 +1,22 @@
 //! UPDATE, owned.
 
 use bytes::{BufMut, BytesMut};
-use ipnet::IpNet;
 
 use crate::attr::{
-    AttributesReport, MpReach, MpReachView, MpUnreach, MpUnreachView, PathAttributes, RawAttribute,
-    RawAttributes, decode_attributes, fits, put_attribute_header,
+    AttributesReport, MpNlri, MpReach, MpReachView, MpUnreach, MpUnreachView, PathAttributes, RawAttribute,
+    RawAttributes, decode_attributes, fits, put_attribute_header, put_prefixes, read_prefixes,
 };
 use crate::code_points::{AttributeCode, AttributeFlags};
-use crate::error::{
-    AttributeErrorReason, AttributeProblem, DecodeError, EncodeError, NlriError, UpdateErrorAction,
-};
+use crate::error::{AttributeErrorReason, AttributeProblem, DecodeError, EncodeError, UpdateErrorAction};
 use crate::message::update_view::UpdateView;
-use crate::nlri::{NlriIter, PathNlri, put_nlri};
+use crate::nlri::PathNlri;
 use crate::session_params::SessionParams;
-use crate::types::{Afi, AfiSafi};
+use crate::types::AfiSafi;
 
 /// Announced and withdrawn routes as values: for tools and tests. A speaker works on [`UpdateView`].
 ///
 /// ```
-/// use bgp_proto::{AfiSafi, AsPath, Asn, Decoder, Message, MpReach, Origin, PathAttributes, PeerType};
+/// use bgp_proto::{AfiSafi, AsPath, Asn, Decoder, Message, MpNlri, MpReach, Origin, PathAttributes, PeerType};
 /// use bgp_proto::{SessionParams, Update};
 /// use bytes::BytesMut;
 ///
@@ -34,7 +31,7 @@ use crate::types::{Afi, AfiSafi};
 ///     mp_reach: Some(MpReach {
 ///         family: AfiSafi::IPV6_UNICAST,
 ///         next_hop: "2001:db8::1".parse::<std::net::IpAddr>()?.into(),
-///         nlri: vec!["2001:db8:1::/48".parse::<ipnet::IpNet>()?.into()],
+///         nlri: MpNlri::Prefixes(vec!["2001:db8:1::/48".parse::<ipnet::IpNet>()?.into()]),
 ///     }),
 ///     ..Update::default()
 /// };
@@ -62,7 +59,8 @@ pub struct Update {
 impl Update {
     /// The End-of-RIB marker of a family (RFC 4724 §2).
     pub fn end_of_rib(family: AfiSafi) -> Update {
-        let mp_unreach = (family != AfiSafi::IPV4_UNICAST).then_some(MpUnreach { family, nlri: Vec::new() });
+        let mp_unreach =
+            (family != AfiSafi::IPV4_UNICAST).then_some(MpUnreach { family, nlri: MpNlri::empty(family) });
         Update { mp_unreach, ..Update::default() }
     }
 
@@ -93,8 +91,8 @@ impl Update {
     /// whose action is session reset. Everything weaker is in [`problems`](Self::problems).
     pub fn decode(body: &[u8], params: &SessionParams) -> Result<Self, DecodeError> {
         let view = UpdateView::parse(body)?;
-        let withdrawn = prefixes(view.withdrawn, AfiSafi::IPV4_UNICAST, params)?;
-        let nlri = prefixes(view.nlri, AfiSafi::IPV4_UNICAST, params)?;
+        let withdrawn = read_prefixes(view.withdrawn, AfiSafi::IPV4_UNICAST, params)?;
+        let nlri = read_prefixes(view.nlri, AfiSafi::IPV4_UNICAST, params)?;
         let report = decode_attributes(view.attributes, params, view.mandatory_needs());
         if report.action == Some(UpdateErrorAction::SessionReset)
             && let Some(worst) = report.worst()
@@ -137,7 +135,7 @@ impl Update {
         params: &SessionParams,
     ) -> Result<(), AttributeErrorReason> {
         let view = MpReachView::parse(raw.value, params).map_err(|error| error.reason)?;
-        let nlri = prefixes(view.nlri, view.family, params)?;
+        let nlri = MpNlri::read(view.nlri, view.family, params)?;
         self.mp_reach = Some(MpReach { family: view.family, next_hop: view.next_hop, nlri });
         // Last: the prefixes are sound, only where to send packets is not.
         if view.next_hop.is_host() { Ok(()) } else { Err(AttributeErrorReason::InvalidNextHop) }
@@ -149,19 +147,23 @@ impl Update {
         params: &SessionParams,
     ) -> Result<(), AttributeErrorReason> {
         let view = MpUnreachView::parse(raw.value).map_err(|error| error.reason)?;
-        let nlri = prefixes(view.nlri, view.family, params)?;
+        let nlri = MpNlri::read(view.nlri, view.family, params)?;
         self.mp_unreach = Some(MpUnreach { family: view.family, nlri });
         Ok(())
     }
 
     /// Appends the message body. MP_REACH_NLRI and MP_UNREACH_NLRI come first (RFC 7606 §5.1).
     pub(crate) fn encode_body(&self, params: &SessionParams, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let field = |nlri: &[PathNlri], family| {
+        let classic = |nlri: &[PathNlri]| {
             let mut field = BytesMut::new();
-            put_prefixes(&mut field, nlri, family, params).map(|()| field)
+            put_prefixes(&mut field, nlri, AfiSafi::IPV4_UNICAST, params).map(|()| field)
         };
-        let withdrawn = field(&self.withdrawn, AfiSafi::IPV4_UNICAST)?;
-        let nlri = field(&self.nlri, AfiSafi::IPV4_UNICAST)?;
+        let field = |nlri: &MpNlri, family| {
+            let mut field = BytesMut::new();
+            nlri.put(&mut field, family, params).map(|()| field)
+        };
+        let withdrawn = classic(&self.withdrawn)?;
+        let nlri = classic(&self.nlri)?;
         let mut attributes = BytesMut::new();
         if let Some(reach) = &self.mp_reach {
             put_reach(&mut attributes, reach, &field(&reach.nlri, reach.family)?, params)?;
@@ -188,36 +190,6 @@ impl Update {
         out.put_slice(&nlri);
         Ok(())
     }
-}
-
-fn prefixes(bytes: &[u8], family: AfiSafi, params: &SessionParams) -> Result<Vec<PathNlri>, NlriError> {
-    NlriIter::new(bytes, family, params.add_path_rx(family))
-        .map(|nlri| {
-            let nlri = nlri?;
-            let prefix = nlri.to_ipnet(family).ok_or(NlriError::UnsupportedFamily { family })?;
-            Ok(PathNlri { path_id: nlri.path_id, prefix })
-        })
-        .collect()
-}
-
-fn put_prefixes(
-    out: &mut BytesMut,
-    nlri: &[PathNlri],
-    family: AfiSafi,
-    params: &SessionParams,
-) -> Result<(), EncodeError> {
-    let has_path_ids = params.add_path_tx(family);
-    for entry in nlri {
-        let afi = if matches!(entry.prefix, IpNet::V4(_)) { Afi::IPV4 } else { Afi::IPV6 };
-        if afi != family.afi {
-            return Err(EncodeError::FamilyMismatch { family });
-        }
-        if entry.path_id.is_some() != has_path_ids {
-            return Err(EncodeError::PathIdMismatch { family });
-        }
-        put_nlri(out, entry);
-    }
-    Ok(())
 }
 
 fn put_reach(

@@ -41,6 +41,8 @@ impl Safi {
     pub const RT_CONSTRAINT: Safi = Safi(132);
     /// Flow specification (RFC 8955).
     pub const FLOW_SPEC: Safi = Safi(133);
+    /// Flow specification of a VPN (RFC 8955 §8).
+    pub const FLOW_SPEC_VPN: Safi = Safi(134);
 }
 
 /// An address family with its subsequent family: what a session negotiates.
@@ -77,6 +79,8 @@ const NAMES: &[(&str, AfiSafi)] = &[
     ("ipv4-rt-constraint", AfiSafi::new(Afi::IPV4, Safi::RT_CONSTRAINT)),
     ("ipv4-flowspec", AfiSafi::new(Afi::IPV4, Safi::FLOW_SPEC)),
     ("ipv6-flowspec", AfiSafi::new(Afi::IPV6, Safi::FLOW_SPEC)),
+    ("ipv4-flowspec-vpn", AfiSafi::new(Afi::IPV4, Safi::FLOW_SPEC_VPN)),
+    ("ipv6-flowspec-vpn", AfiSafi::new(Afi::IPV6, Safi::FLOW_SPEC_VPN)),
     ("l2vpn-evpn", AfiSafi::new(Afi::L2VPN, Safi::EVPN)),
 ];
 

@@ -292,11 +292,11 @@ fn updates() -> Vec<Fixture> {
                         global: "2001:db8::1".parse().unwrap(),
                         link_local: "fe80::1".parse().unwrap(),
                     },
-                    nlri: nets(&["2001:db8:1::/48"]),
+                    nlri: nets(&["2001:db8:1::/48"]).into(),
                 }),
                 mp_unreach: Some(MpUnreach {
                     family: AfiSafi::IPV6_UNICAST,
-                    nlri: nets(&["2001:db8:2::/48"]),
+                    nlri: nets(&["2001:db8:2::/48"]).into(),
                 }),
                 ..Update::default()
             },
@@ -312,7 +312,7 @@ fn updates() -> Vec<Fixture> {
                 mp_reach: Some(MpReach {
                     family: AfiSafi::IPV4_UNICAST,
                     next_hop: NextHop::V6("2001:db8::1".parse().unwrap()),
-                    nlri: nets(&["203.0.113.0/24"]),
+                    nlri: nets(&["203.0.113.0/24"]).into(),
                 }),
                 ..Update::default()
             },

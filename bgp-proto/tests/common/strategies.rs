@@ -244,11 +244,11 @@ pub(crate) fn update(params: SessionParams) -> impl Strategy<Value = Update> {
     let for_reach = params.clone();
     let reach = mp_family.clone().prop_flat_map(move |family| {
         (next_hop(&for_reach, family), vec(path_nlri(&for_reach, family), 0..8))
-            .prop_map(move |(next_hop, nlri)| MpReach { family, next_hop, nlri })
+            .prop_map(move |(next_hop, nlri)| MpReach { family, next_hop, nlri: nlri.into() })
     });
     let for_unreach = params.clone();
     let unreach = mp_family.prop_flat_map(move |family| {
-        vec(path_nlri(&for_unreach, family), 0..8).prop_map(move |nlri| MpUnreach { family, nlri })
+        vec(path_nlri(&for_unreach, family), 0..8).prop_map(move |nlri| MpUnreach { family, nlri: nlri.into() })
     });
     (
         vec(path_nlri(&params, v4), 0..8),

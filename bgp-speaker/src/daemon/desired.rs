@@ -57,11 +57,8 @@ pub(crate) struct Reloaded {
 }
 
 impl Reloaded {
-    /// Tells the log.
+    /// Tells the log; the speaker has told each step already.
     pub(crate) fn log(&self) {
-        for step in &self.steps {
-            tracing::info!(action = %step.action, target = step.target, because = step.because, "reload");
-        }
         for section in &self.after_restart {
             tracing::warn!("[{section}] has changed: that takes effect at the next start");
         }

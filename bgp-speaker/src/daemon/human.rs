@@ -78,8 +78,8 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Rows under titles. A column without a title or a cell is left out. Columns are as wide as their widest cell; if the whole is wider than [`WIDTH`], the widest
-/// columns are shortened and end in `…`.
+/// Rows under titles. A column without a title or a cell is left out. Columns are as wide as their widest cell; if
+/// the whole is wider than [`WIDTH`], the widest columns are shortened and end in `…`.
 #[derive(Debug)]
 pub(crate) struct Table {
     titles: Vec<(&'static str, Align)>,

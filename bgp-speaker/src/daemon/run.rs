@@ -124,7 +124,8 @@ fn load(program: Program, path: Option<&PathBuf>) -> Result<FileConfig, FileErro
 async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker, Failure> {
     if config.etcd.is_some() {
         return Err(Failure::Failed(
-            "[etcd] is not available in this version: list the neighbours in the file, and remove the section".to_owned(),
+            "[etcd] is not available in this version: list the neighbours in the file, and remove the section"
+                .to_owned(),
         ));
     }
     // A reflector forwards nothing itself, so its clients' traffic flows on while it restarts. A node knows from

@@ -142,6 +142,8 @@ pub enum DownReason {
     NotificationSent(Notification),
     /// We closed it to restart.
     ClosedForRestart,
+    /// We stopped before there was a connection.
+    GivenUp,
 }
 
 impl DownReason {
@@ -153,6 +155,7 @@ impl DownReason {
             DownReason::NotificationSent(n) if n.code == 4 => "hold-timer-expired",
             DownReason::NotificationSent(_) => "notification-sent",
             DownReason::ClosedForRestart => "restart",
+            DownReason::GivenUp => "given-up",
         }
     }
 }
@@ -164,6 +167,7 @@ impl fmt::Display for DownReason {
             DownReason::NotificationReceived(n) => write!(f, "received NOTIFICATION {n}"),
             DownReason::NotificationSent(n) => write!(f, "sent NOTIFICATION {n}"),
             DownReason::ClosedForRestart => f.write_str("closed for a restart"),
+            DownReason::GivenUp => f.write_str("stopped before there was a connection"),
         }
     }
 }
@@ -284,7 +288,7 @@ impl Session {
             Event::TcpConnectionFails(why) => self.fail(DownReason::TcpFailed(why), actions),
             Event::Stop(_) | Event::CloseSilently | Event::OpenCollisionDump => {
                 actions.push(Action::Close);
-                self.fail(DownReason::ClosedForRestart, actions)
+                self.fail(DownReason::GivenUp, actions)
             }
             // Nothing can have been received before the connection is there.
             Event::HoldTimerExpires
@@ -308,7 +312,8 @@ impl Session {
             Event::TcpConnected(local) => self.send_open(now, local, actions),
             Event::TcpConnectionFails(why) => self.fail(DownReason::TcpFailed(why), actions),
             Event::Stop(_) | Event::CloseSilently | Event::OpenCollisionDump => {
-                self.fail(DownReason::ClosedForRestart, actions)
+                actions.push(Action::Close);
+                self.fail(DownReason::GivenUp, actions)
             }
             Event::HoldTimerExpires
             | Event::KeepaliveTimerExpires
@@ -318,6 +323,7 @@ impl Session {
             | Event::Keepalive
             | Event::Update
             | Event::RouteRefresh => {
+                actions.push(Action::Close);
                 self.fail(DownReason::TcpFailed("message before the connection".to_owned()), actions)
             }
         }

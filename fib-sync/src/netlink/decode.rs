@@ -24,7 +24,8 @@ pub(super) struct DecodedRoute {
 }
 
 pub(super) fn route(payload: &[u8]) -> Option<DecodedRoute> {
-    let &[family, prefix_len, source_len, tos, table, protocol, _scope, route_type] = payload.get(..8)? else {
+    let &[family, prefix_len, source_len, tos, table, protocol, _scope, route_type] = payload.get(..8)?
+    else {
         return None;
     };
     let flags = u32_at(payload, 8)?;
@@ -180,12 +181,7 @@ fn route_notice(message: &Message<'_>, ownership: &Ownership) -> Notice {
     if message.message_type == RTM_DELROUTE {
         return Notice::RouteRemoved { prefix, metric, protocol };
     }
-    let is_replacement = message.flags & NLM_F_REPLACE != 0;
-    Notice::RouteAdded {
-        route: KernelRoute { prefix, metric, content: Arc::new(content) },
-        protocol,
-        is_replacement,
-    }
+    Notice::RouteAdded { route: KernelRoute { prefix, metric, content: Arc::new(content) }, protocol }
 }
 
 /// Collects a dump's routes so that equal contents are held once, with nexthop objects looked up.

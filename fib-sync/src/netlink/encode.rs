@@ -94,7 +94,16 @@ impl Encoder {
     fn route_header(&mut self, prefix: &IpNet, scope: u8, route_type: u8, flags: u32) {
         let table = u8::try_from(self.ownership.table).unwrap_or(RT_TABLE_UNSPEC);
         let family = family_of(prefix.addr());
-        self.writer.put(&[family, prefix.prefix_len(), 0, 0, table, self.ownership.protocol, scope, route_type]);
+        self.writer.put(&[
+            family,
+            prefix.prefix_len(),
+            0,
+            0,
+            table,
+            self.ownership.protocol,
+            scope,
+            route_type,
+        ]);
         self.writer.put(&flags.to_ne_bytes());
     }
 

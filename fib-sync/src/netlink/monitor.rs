@@ -66,14 +66,17 @@ impl Monitor {
                 match ready.get_inner_mut().recv(&mut self.received, 0) {
                     Ok(_) => {
                         let ownership = &self.ownership;
-                        notices.extend(messages(&self.received).filter_map(|m| decode::notice(&m, ownership)));
+                        notices
+                            .extend(messages(&self.received).filter_map(|m| decode::notice(&m, ownership)));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready.clear_ready();
                         break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => notices.push(Notice::Overrun),
+                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                        notices.push(Notice::Overrun)
+                    }
                     Err(error) => return Err(failed("receive changes", error)),
                 }
             }

@@ -212,7 +212,9 @@ impl RouteSocket {
         match end {
             Ok(()) => Ok(Some(nexthops)),
             // Before Linux 5.3 there are none, and the request is not known.
-            Err(DumpEnd::Refused(refusal)) if matches!(refusal.errno, libc::EOPNOTSUPP | libc::EINVAL) => Ok(None),
+            Err(DumpEnd::Refused(refusal)) if matches!(refusal.errno, libc::EOPNOTSUPP | libc::EINVAL) => {
+                Ok(None)
+            }
             Err(end) => Err(end.or_refused("list nexthop objects")),
         }
     }
@@ -239,7 +241,8 @@ impl RouteSocket {
             match end {
                 Ok(()) => {}
                 // A table comes into being with its first route; a family may be switched off.
-                Err(DumpEnd::Refused(refusal)) if matches!(refusal.errno, libc::ENOENT | libc::EAFNOSUPPORT) => {}
+                Err(DumpEnd::Refused(refusal))
+                    if matches!(refusal.errno, libc::ENOENT | libc::EAFNOSUPPORT) => {}
                 Err(end) => return Err(end.or_refused("list routes")),
             }
         }

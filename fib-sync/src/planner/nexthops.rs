@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
-use crate::kernel::{KernelNexthop, NexthopContent, Op, Ownership, Verb};
+use crate::kernel::{Hop, KernelNexthop, NexthopContent, Op, Ownership, Verb};
 use crate::model::InterfaceName;
 
 /// What an object stands for.
@@ -74,6 +74,24 @@ impl Nexthops {
         self.objects.get(&id).is_some_and(|object| object.have.is_some())
     }
 
+    /// The hops that object `id` is to stand for, sorted; `None` if nothing wanted uses it.
+    pub(super) fn wanted_hops(&self, id: u32) -> Option<Vec<Hop>> {
+        let hop = |id: u32, weight: u16| match self.objects.get(&id)?.want.as_ref()? {
+            NexthopContent::Single { gateway, interface, onlink } => {
+                Some(Hop { gateway: *gateway, interface: *interface, onlink: *onlink, weight })
+            }
+            _ => None,
+        };
+        let mut hops: Vec<Hop> = match self.objects.get(&id)?.want.as_ref()? {
+            NexthopContent::Group(members) => {
+                members.iter().filter_map(|(member, weight)| hop(*member, *weight)).collect()
+            }
+            _ => hop(id, 1).into_iter().collect(),
+        };
+        hops.sort_unstable();
+        Some(hops)
+    }
+
     /// Leaves object `id` as it is in the kernel, and does not bring it back when it goes.
     pub(super) fn park(&mut self, id: u32) {
         if let Some(object) = self.objects.get_mut(&id) {
@@ -124,7 +142,8 @@ impl Nexthops {
 
     /// An object of an earlier run that already is what is needed.
     fn unused_with(&self, content: &NexthopContent) -> Option<u32> {
-        let fits = |(_, object): &(&u32, &Object)| object.key.is_none() && object.have.as_ref() == Some(content);
+        let fits =
+            |(_, object): &(&u32, &Object)| object.key.is_none() && object.have.as_ref() == Some(content);
         self.objects.iter().find(fits).map(|(id, _)| *id)
     }
 
@@ -282,7 +301,8 @@ impl Nexthops {
         });
         for (id, content) in by_id {
             let have = Some(content.clone());
-            self.objects.insert(id, Object { key: None, want: None, have, references: 0, is_in_flight: false });
+            self.objects
+                .insert(id, Object { key: None, want: None, have, references: 0, is_in_flight: false });
             self.has_garbage = true;
         }
         self.has_repairs |=

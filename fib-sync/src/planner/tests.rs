@@ -140,7 +140,10 @@ fn the_latest_state_of_a_prefix_wins_while_a_batch_is_in_flight() {
     pair.kernel.take_operations();
     pair.settle();
     let ops = pair.route_ops();
-    assert!(matches!(ops.as_slice(), [Op::SetRoute { verb: Verb::Replace, .. }]), "one request for six changes: {ops:?}");
+    assert!(
+        matches!(ops.as_slice(), [Op::SetRoute { verb: Verb::Replace, .. }]),
+        "one request for six changes: {ops:?}"
+    );
     let contents = pair.kernel.contents(OURS);
     assert_eq!(contents[&(net("10.1.0.0/16"), METRIC)].hops[0].gateway, "10.0.0.8".parse().ok());
 }
@@ -356,7 +359,9 @@ fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
         Happening::LoseBatch => pair.kernel.lose_batches(1),
         Happening::Mute => pair.kernel.mute(),
         Happening::Overrun => pair.kernel.overrun(),
-        Happening::Overwrite { prefix } => pair.kernel.overwrite_route(net(PREFIXES[*prefix]), METRIC, THEIRS),
+        Happening::Overwrite { prefix } => {
+            pair.kernel.overwrite_route(net(PREFIXES[*prefix]), METRIC, THEIRS)
+        }
         Happening::Remove { prefix } => {
             pair.kernel.remove_route(net(PREFIXES[*prefix]), METRIC);
         }

@@ -1,5 +1,7 @@
 //! A network namespace per test: made by the test's own thread, gone with it.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use std::future::Future;
 use std::process::Command;
 use std::time::Duration;
@@ -105,7 +107,11 @@ pub(crate) async fn until(fib: &Fib, what: &str, condition: impl Fn(&FibStatus) 
 }
 
 /// Waits for an event that fulfils a condition.
-pub(crate) async fn event(events: &mut FibEvents, what: &str, condition: impl Fn(&FibEvent) -> bool) -> FibEvent {
+pub(crate) async fn event(
+    events: &mut FibEvents,
+    what: &str,
+    condition: impl Fn(&FibEvent) -> bool,
+) -> FibEvent {
     let wait = async {
         while let Some(event) = events.recv().await {
             if condition(&event) {

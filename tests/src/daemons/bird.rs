@@ -18,7 +18,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::seen::{SeenRoute, SeenSession};
 use crate::spec::{HOLD_TIME_SECS, PeerRole, RouteSpec, SpeakerSpec};
-use crate::wait::{secs, wait_until};
+use crate::wait::secs;
 
 /// One BIRD. Its routes are static ones; a change at run time rewrites the file and reconfigures.
 #[derive(Debug)]
@@ -113,10 +113,7 @@ impl Daemon for Bird {
         command.arg("-f").arg("-c").arg(config).arg("-s").arg(self.socket());
         command.arg("-P").arg(self.folder.join("bird.pid"));
         let mut process = Process::spawn(&self.namespace, "bird", &self.folder.join("bird.log"), command)?;
-        wait_until("birdc to answer", secs(10), || {
-            process.must_run().map_err(|error| error.to_string())?;
-            self.ask("show status").map_err(|error| error.to_string())
-        })?;
+        process.wait_ready("birdc to answer", secs(10), || self.ask("show status"))?;
         self.process = Some(process);
         Ok(())
     }
@@ -155,7 +152,9 @@ impl Daemon for Bird {
             let first = line.split_whitespace().next().unwrap_or_default();
             if !line.starts_with(char::is_whitespace) && first.contains('/') {
                 routes.push(SeenRoute::new(parse::prefix("birdc show route", first)?));
-            } else if let (Some(route), Some((key, value))) = (routes.last_mut(), line.trim().split_once(": ")) {
+            } else if let (Some(route), Some((key, value))) =
+                (routes.last_mut(), line.trim().split_once(": "))
+            {
                 read_attribute(route, key, value.trim());
             }
         }
@@ -216,7 +215,9 @@ fn read_attribute(route: &mut SeenRoute, key: &str, value: &str) {
         "BGP.community" => route.communities = tuples(value),
         "BGP.large_community" => route.large_communities = tuples(value),
         "BGP.originator_id" => route.originator_id = value.parse().ok(),
-        "BGP.cluster_list" => route.cluster_list = value.split_whitespace().filter_map(|id| id.parse().ok()).collect(),
+        "BGP.cluster_list" => {
+            route.cluster_list = value.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+        }
         _ => {}
     }
 }
@@ -241,13 +242,14 @@ const OUTGOING: &str = "filter outgoing {
 ";
 
 fn config(spec: &SpeakerSpec) -> String {
-    let mut text = format!(
-        "log stderr all;\nrouter id {};\nprotocol device {{ scan time 1; }}\n",
-        spec.router_id
-    );
+    let mut text =
+        format!("log stderr all;\nrouter id {};\nprotocol device {{ scan time 1; }}\n", spec.router_id);
     if spec.kernel {
         for family in ["ipv4", "ipv6"] {
-            let _ = writeln!(text, "protocol kernel kernel_{family} {{ {family} {{ import none; export all; }}; }}");
+            let _ = writeln!(
+                text,
+                "protocol kernel kernel_{family} {{ {family} {{ import none; export all; }}; }}"
+            );
         }
     }
     for (family, is_v4) in [("ipv4", true), ("ipv6", false)] {

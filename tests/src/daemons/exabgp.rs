@@ -24,7 +24,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::seen::{SeenRoute, SeenSession};
 use crate::spec::{HOLD_TIME_SECS, RouteSpec, SpeakerSpec};
-use crate::wait::{secs, wait_until};
+use crate::wait::secs;
 
 /// One ExaBGP.
 #[derive(Debug)]
@@ -83,7 +83,8 @@ impl ExaBgp {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         for line in whole.lines() {
             // This version writes `""ipv4""` in refresh messages.
-            let line = if line.contains("\"type\": \"refresh\"") { line.replace("\"\"", "\"") } else { line.into() };
+            let line =
+                if line.contains("\"type\": \"refresh\"") { line.replace("\"\"", "\"") } else { line.into() };
             let message = json("exabgp", &line)?;
             if parsed::<IpAddr>(&message["neighbor"]["address"]["peer"]) == Some(peer) {
                 replay.handle(&message)?;
@@ -162,8 +163,7 @@ impl Daemon for ExaBgp {
         command.env("exabgp.tcp.bind", self.spec.v4.to_string());
         let log = self.folder.join("exabgp.log");
         let mut process = Process::spawn(&self.namespace, "exabgp", &log, command)?;
-        wait_until("ExaBGP to load its configuration", secs(15), || {
-            process.must_run().map_err(|error| error.to_string())?;
+        process.wait_ready("ExaBGP to load its configuration", secs(15), || {
             let text = fs::read_to_string(&log).unwrap_or_default();
             if text.contains("loaded new configuration successfully") { Ok(()) } else { Err(text) }
         })?;

@@ -20,7 +20,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::seen::{SeenRoute, SeenSession};
 use crate::spec::{HOLD_TIME_SECS, PeerRole, RouteSpec, SpeakerSpec};
-use crate::wait::{secs, wait_until};
+use crate::wait::secs;
 
 /// One FRR: zebra and bgpd with private sockets.
 #[derive(Debug)]
@@ -105,18 +105,14 @@ impl Daemon for Frr {
     fn start(&mut self) -> Result<(), LabError> {
         self.processes.clear();
         let mut zebra = self.spawn("zebra", &self.zebra, "")?;
-        wait_until("zebra to listen", secs(15), || {
-            zebra.must_run().map_err(|error| error.to_string())?;
-            if self.folder.join("zserv.api").exists() { Ok(()) } else { Err("no zserv.api yet".to_owned()) }
+        zebra.wait_ready("zebra to listen", secs(15), || {
+            if self.folder.join("zserv.api").exists() { Ok(()) } else { Err("no zserv.api yet") }
         })?;
         let mut bgpd = self.spawn("bgpd", &self.bgpd, &config(&self.spec))?;
-        wait_until("vtysh to answer", secs(15), || {
-            bgpd.must_run().map_err(|error| error.to_string())?;
-            match self.ask(&["show bgp summary json".into()]) {
-                Ok(answer) if answer.contains("routerId") => Ok(()),
-                Ok(answer) => Err(answer),
-                Err(error) => Err(error.to_string()),
-            }
+        bgpd.wait_ready("vtysh to answer", secs(15), || match self.ask(&["show bgp summary json".into()]) {
+            Ok(answer) if answer.contains("routerId") => Ok(()),
+            Ok(answer) => Err(answer),
+            Err(error) => Err(error.to_string()),
         })?;
         self.processes = vec![bgpd, zebra];
         Ok(())
@@ -148,14 +144,16 @@ impl Daemon for Frr {
         let mut routes = Vec::new();
         for family in ["ipv4", "ipv6"] {
             let table = json("vtysh show bgp", &self.ask(&[format!("show bgp {family} unicast json")])?)?;
-            let prefixes = table["routes"].as_object().into_iter().flatten().map(|(destination, _)| destination);
+            let prefixes =
+                table["routes"].as_object().into_iter().flatten().map(|(destination, _)| destination);
             let details: Vec<_> = prefixes.map(|p| format!("show bgp {family} unicast {p} json")).collect();
             if details.is_empty() {
                 continue;
             }
             let answer = self.ask(&details)?;
             for destination in Deserializer::from_str(&answer).into_iter::<Value>() {
-                let destination = destination.map_err(|error| LabError::answer("vtysh show bgp", error, &answer))?;
+                let destination =
+                    destination.map_err(|error| LabError::answer("vtysh show bgp", error, &answer))?;
                 let Some(name) = destination["prefix"].as_str() else { continue };
                 let from_peer = |path: &&Value| parsed::<IpAddr>(&path["peer"]["peerId"]) == Some(peer);
                 for path in array(&destination["paths"]).iter().filter(from_peer) {
@@ -171,7 +169,8 @@ impl Daemon for Frr {
         self.withdraw(route.prefix).ok();
         self.spec.routes.push(route.clone());
         let map = route_map(route);
-        let mut commands: Vec<String> = vec!["configure terminal".into(), format!("no route-map {}", map_name(route))];
+        let mut commands: Vec<String> =
+            vec!["configure terminal".into(), format!("no route-map {}", map_name(route))];
         commands.extend(map.lines().map(str::to_owned));
         commands.push("exit".into());
         commands.extend(self.enter_family(route.prefix).into_iter().skip(1));
@@ -214,8 +213,10 @@ fn give_to_frr(path: &Path) -> Result<(), LabError> {
         what: "the user `frr`".into(),
         remedy: "install it with `apt-get install frr`".into(),
     })?;
-    chown(path, Some(user.uid), Some(user.gid))
-        .map_err(|errno| LabError::Io { doing: format!("giving {} to frr", path.display()), source: errno.into() })
+    chown(path, Some(user.uid), Some(user.gid)).map_err(|errno| LabError::Io {
+        doing: format!("giving {} to frr", path.display()),
+        source: errno.into(),
+    })
 }
 
 fn read_path(mut route: SeenRoute, path: &Value) -> SeenRoute {

@@ -19,7 +19,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::seen::{SeenRoute, SeenSession};
 use crate::spec::{HOLD_TIME_SECS, PeerRole, PeerSpec, RouteSpec, SpeakerSpec};
-use crate::wait::{secs, wait_until};
+use crate::wait::secs;
 
 /// One GoBGP. Its API listens on loopback inside the namespace.
 #[derive(Debug)]
@@ -104,11 +104,9 @@ impl Daemon for GoBgp {
         fs::write(&config_path, config(&self.spec)).map_err(LabError::io("writing gobgpd.toml"))?;
         let mut command = Command::new(&self.gobgpd);
         command.args(["--api-hosts", "127.0.0.1:50051", "--pprof-disable", "-f"]).arg(config_path);
-        let mut process = Process::spawn(&self.namespace, "gobgpd", &self.folder.join("gobgpd.log"), command)?;
-        wait_until("the gobgp command to answer", secs(15), || {
-            process.must_run().map_err(|error| error.to_string())?;
-            self.ask("global").map_err(|error| error.to_string())
-        })?;
+        let mut process =
+            Process::spawn(&self.namespace, "gobgpd", &self.folder.join("gobgpd.log"), command)?;
+        process.wait_ready("the gobgp command to answer", secs(15), || self.ask("global"))?;
         self.process = Some(process);
         for route in self.spec.routes.clone() {
             self.announce(&route)?;
@@ -172,7 +170,8 @@ impl Daemon for GoBgp {
         if let Some(local_pref) = route.local_pref {
             let _ = write!(line, " local-pref {local_pref}");
         }
-        let communities: Vec<_> = route.communities.iter().map(|(high, low)| format!("{high}:{low}")).collect();
+        let communities: Vec<_> =
+            route.communities.iter().map(|(high, low)| format!("{high}:{low}")).collect();
         if !communities.is_empty() {
             let _ = write!(line, " community {}", communities.join(","));
         }
@@ -221,7 +220,8 @@ fn read_attribute(route: &mut SeenRoute, attribute: &Value) {
     match attribute["type"].as_u64() {
         Some(1) => {
             let names = ["igp", "egp", "incomplete"];
-            let index = attribute["value"].as_u64().and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
+            let index =
+                attribute["value"].as_u64().and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
             route.origin = names.get(index).copied().unwrap_or("?").to_owned();
         }
         Some(2) => {

@@ -21,7 +21,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::seen::{SeenRoute, SeenSession};
 use crate::spec::{HOLD_TIME_SECS, PeerRole, RouteSpec, SpeakerSpec};
-use crate::wait::{secs, wait_until};
+use crate::wait::secs;
 
 /// One OpenBGPD. Its three processes leave with the parent.
 #[derive(Debug)]
@@ -95,10 +95,7 @@ impl Daemon for OpenBgpd {
         let mut command = Command::new(&self.bgpd);
         command.arg("-d").arg("-v").arg("-f").arg(path);
         let mut process = Process::spawn(&self.namespace, "bgpd", &self.folder.join("bgpd.log"), command)?;
-        wait_until("bgpctl to answer", secs(15), || {
-            process.must_run().map_err(|error| error.to_string())?;
-            self.ask("show summary").map_err(|error| error.to_string())
-        })?;
+        process.wait_ready("bgpctl to answer", secs(15), || self.ask("show summary"))?;
         self.process = Some(process);
         Ok(())
     }
@@ -127,7 +124,8 @@ impl Daemon for OpenBgpd {
         let answer = json("bgpctl show rib", &self.ask(&format!("-j show rib in detail neighbor {peer}"))?)?;
         let mut routes = Vec::new();
         for entry in array(&answer["rib"]) {
-            let mut route = SeenRoute::new(prefix("bgpctl show rib", entry["prefix"].as_str().unwrap_or_default())?);
+            let mut route =
+                SeenRoute::new(prefix("bgpctl show rib", entry["prefix"].as_str().unwrap_or_default())?);
             route.next_hop = parsed(&entry["exit_nexthop"]);
             route.origin = entry["origin"].as_str().unwrap_or("?").to_lowercase();
             route.as_path = as_path(entry["aspath"].as_str().unwrap_or_default());
@@ -138,7 +136,9 @@ impl Daemon for OpenBgpd {
             route.large_communities = array(&entry["large_communities"]).iter().filter_map(parsed).collect();
             for attribute in array(&entry["attributes"]) {
                 route.originator_id = route.originator_id.or(parsed(&attribute["originator"]));
-                route.cluster_list.extend(array(&attribute["cluster_list"]).iter().filter_map(parsed::<Ipv4Addr>));
+                route
+                    .cluster_list
+                    .extend(array(&attribute["cluster_list"]).iter().filter_map(parsed::<Ipv4Addr>));
             }
             routes.push(route);
         }

@@ -22,7 +22,7 @@ use crate::netns::Namespace;
 use crate::process::Process;
 use crate::seen::{SeenRoute, SeenSession};
 use crate::spec::{HOLD_TIME_SECS, PeerRole, RouteSpec, SpeakerSpec};
-use crate::wait::{secs, wait_until};
+use crate::wait::secs;
 
 /// Which of the two programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,12 @@ impl Program {
         }
         let this = std::env::current_exe().map_err(LabError::io("finding this executable"))?;
         // target/debug/deps/interop-0123 or target/debug/demo
-        let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(self.name())).find(|path| path.is_file());
+        let found = this
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|folder| folder.join(self.name()))
+            .find(|path| path.is_file());
         found.ok_or_else(|| LabError::Missing {
             what: format!("the executable `{}`", self.name()),
             remedy: format!("build it with `cargo build --package {}`, or set {variable}", self.name()),
@@ -158,7 +163,11 @@ impl Ours {
     /// If it cannot be written.
     pub fn write_config(&self) -> Result<(), LabError> {
         let text = config(&self.spec, &self.socket()) + &self.extra;
-        fs::write(self.config_path(), text).map_err(LabError::io("writing the configuration file"))
+        // By rename: an earlier SIGHUP may still be on its way, and must not find half a file.
+        let new = self.folder.join("config.toml.new");
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, self.config_path()))
+            .map_err(LabError::io("writing the configuration file"))
     }
 
     /// Replaces the description of the running daemon: writes the file and sends SIGHUP.
@@ -197,7 +206,9 @@ impl Ours {
     pub fn neighbor(&self, peer: IpAddr) -> Result<Value, LabError> {
         let all = self.ask_json("neighbors")?;
         let found = array(&all).iter().find(|neighbor| parsed::<IpAddr>(&neighbor["address"]) == Some(peer));
-        found.cloned().ok_or_else(|| LabError::answer("neighbors", format!("no neighbour {peer}"), &all.to_string()))
+        found
+            .cloned()
+            .ok_or_else(|| LabError::answer("neighbors", format!("no neighbour {peer}"), &all.to_string()))
     }
 
     fn running(&mut self) -> Result<&mut Process, LabError> {
@@ -213,7 +224,8 @@ impl Ours {
     fn messages_received(&self, peer: IpAddr, kind: &str) -> Result<u64, LabError> {
         let neighbor = self.neighbor(peer)?;
         let counters = neighbor["messages_received"].as_object().into_iter().flatten();
-        let of_kind = counters.filter(|(name, _)| name.to_lowercase().replace(['-', '_', ' '], "").contains(kind));
+        let of_kind =
+            counters.filter(|(name, _)| name.to_lowercase().replace(['-', '_', ' '], "").contains(kind));
         Ok(of_kind.filter_map(|(_, count)| count.as_u64()).sum())
     }
 }
@@ -231,10 +243,8 @@ impl Daemon for Ours {
             command.env("RUST_LOG", "debug");
         }
         let mut process = Process::spawn(&self.namespace, self.program.name(), &self.log(), command)?;
-        wait_until(&format!("{} to answer on its admin socket", self.program.name()), secs(10), || {
-            process.must_run().map_err(|error| error.to_string())?;
-            self.ask_json("status").map_err(|error| error.to_string())
-        })?;
+        let what = format!("{} to answer on its admin socket", self.program.name());
+        process.wait_ready(&what, secs(10), || self.ask_json("status"))?;
         self.process = Some(process);
         Ok(())
     }

@@ -19,7 +19,12 @@ const fn need(program: &'static str, package: &'static str) -> Need {
 }
 
 /// To build the workspace.
-pub(crate) const BUILD: &[Need] = &[need("cc", "gcc"), need("protoc", "protobuf-compiler")];
+pub(crate) const BUILD: &[Need] = &[
+    need("cc", "gcc"),
+    need("protoc", "protobuf-compiler"),
+    // The definitions that etcd's own import; the compiler's package does not bring them.
+    need("/usr/include/google/protobuf/descriptor.proto", "libprotobuf-dev"),
+];
 /// To run the demo.
 pub(crate) const DEMO: &[Need] = &[need("ip", "iproute2"), need("bird", "bird2"), need("gobgpd", "gobgpd")];
 /// To run every test.
@@ -39,7 +44,11 @@ pub(crate) const FUZZ: &[Need] = &[need("c++", "g++")];
 
 impl Need {
     fn is_met(self) -> bool {
-        if self.program.starts_with('/') { Path::new(self.program).is_file() } else { find(self.program).is_some() }
+        if self.program.starts_with('/') {
+            Path::new(self.program).is_file()
+        } else {
+            find(self.program).is_some()
+        }
     }
 }
 
@@ -55,7 +64,8 @@ pub(crate) fn ensure(needs: &[&[Need]]) -> Result<(), Failure> {
         return Ok(());
     }
     let list = packages.join(" ");
-    let advice = format!("needed packages are missing; install them with:\n\n  sudo apt-get install --yes {list}\n");
+    let advice =
+        format!("needed packages are missing; install them with:\n\n  sudo apt-get install --yes {list}\n");
     if !is_root() || find("apt-get").is_none() {
         return Err(Failure::usage(advice));
     }

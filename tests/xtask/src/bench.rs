@@ -15,18 +15,28 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let (options, names): (Vec<&str>, Vec<&str>) =
         arguments.iter().copied().filter(|word| *word != "--quick").partition(|word| word.starts_with('-'));
     if !options.is_empty() {
-        return Err(Failure::usage(format!("usage: cargo xtask bench [SCENARIO..] [--quick]; not {}", options.join(" "))));
+        return Err(Failure::usage(format!(
+            "usage: cargo xtask bench [SCENARIO..] [--quick]; not {}",
+            options.join(" ")
+        )));
     }
     let known = benches();
     let unknown: Vec<&str> =
         names.iter().copied().filter(|name| !known.iter().any(|(_, known)| known == name)).collect();
     if !unknown.is_empty() || known.is_empty() {
         let list: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
-        let list = if list.is_empty() { "none".into() } else { list.join(", ") };
-        return Err(Failure::usage(format!("there is no benchmark yet for: {}; there are: {list}", unknown.join(", "))));
+        let known = if list.is_empty() {
+            "there is none yet".into()
+        } else {
+            format!("there are: {}", list.join(", "))
+        };
+        let wanted =
+            if unknown.is_empty() { String::new() } else { format!(" named {}", unknown.join(" or ")) };
+        return Err(Failure::usage(format!("no benchmark{wanted}; {known}")));
     }
     apt::ensure(&[apt::BUILD])?;
-    for (package, name) in known.iter().filter(|(_, name)| names.is_empty() || names.contains(&name.as_str())) {
+    for (package, name) in known.iter().filter(|(_, name)| names.is_empty() || names.contains(&name.as_str()))
+    {
         let mut command = cargo(["bench", "--package", package, "--bench", name]);
         if is_quick {
             command.args(["--", "--quick"]);

@@ -46,7 +46,15 @@ fn formatting() -> Result<(), Failure> {
 }
 
 fn clippy() -> Result<(), Failure> {
-    run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))
+    run_command(&mut cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
 }
 
 fn documentation() -> Result<(), Failure> {
@@ -68,7 +76,9 @@ fn dependencies() -> Result<(), Failure> {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() {
         println!("advisories ok");
-    } else if text.contains("failed to fetch advisory database") || text.contains("failed to load advisory database") {
+    } else if text.contains("failed to fetch advisory database")
+        || text.contains("failed to load advisory database")
+    {
         println!("advisories not checked: their database cannot be fetched from here");
     } else {
         return Err(Failure::new(text));
@@ -85,6 +95,15 @@ fn cargo_deny() -> Result<PathBuf, Failure> {
     }
     println!("installing cargo-deny into {}", tools.display());
     let tools = tools.to_string_lossy().into_owned();
-    run_command(&mut cargo(["install", "--quiet", "--locked", "cargo-deny", "--version", "^0.20", "--root", &tools]))?;
+    run_command(&mut cargo([
+        "install",
+        "--quiet",
+        "--locked",
+        "cargo-deny",
+        "--version",
+        "^0.20",
+        "--root",
+        &tools,
+    ]))?;
     Ok(own)
 }

@@ -23,7 +23,16 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         return Err(Failure::usage("usage: cargo xtask demo [--check]"));
     }
     apt::ensure(&[apt::BUILD, apt::DEMO])?;
-    let build = ["build", "--package", "bgp-speaker", "--package", "route-reflector", "--package", "bgp-lab", "--bins"];
+    let build = [
+        "build",
+        "--package",
+        "bgp-speaker",
+        "--package",
+        "route-reflector",
+        "--package",
+        "bgp-lab",
+        "--bins",
+    ];
     println!("building");
     run::run(&mut cargo(build))?;
     let demo = executables().join("demo");
@@ -41,7 +50,6 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     let error = command.args(arguments).exec();
     Err(Failure::new(format!("starting the demo: {error}")))
 }
-
 
 /// Tries it: no setting tells for sure.
 fn can_unshare() -> bool {

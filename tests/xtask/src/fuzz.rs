@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     apt::ensure(&[apt::BUILD, apt::FUZZ])?;
     let targets = targets()?;
     let folder = target().join("fuzz");
-    let mut build = cargo(["build", "--manifest-path", "fuzz/Cargo.toml", "--release", "--features", "libfuzzer"]);
+    let mut build =
+        cargo(["build", "--manifest-path", "fuzz/Cargo.toml", "--release", "--features", "libfuzzer"]);
     // With an explicit platform the flags do not reach build scripts.
     let platform = platform()?;
     build.args(["--bins", "--target", &platform]);
@@ -38,10 +39,15 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         let found = folder.join("corpus").join(name);
         let artifacts = workspace().join("fuzz/artifacts").join(name);
         for path in [&found, &artifacts] {
-            fs::create_dir_all(path).map_err(|error| Failure::new(format!("making {}: {error}", path.display())))?;
+            fs::create_dir_all(path)
+                .map_err(|error| Failure::new(format!("making {}: {error}", path.display())))?;
         }
         let mut fuzzer = std::process::Command::new(folder.join(&platform).join("release").join(name));
-        fuzzer.arg(format!("-max_total_time={share}")).args([INPUT_LENGTH_MAX, "-rss_limit_mb=1024", "-timeout=10"]);
+        fuzzer.arg(format!("-max_total_time={share}")).args([
+            INPUT_LENGTH_MAX,
+            "-rss_limit_mb=1024",
+            "-timeout=10",
+        ]);
         fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
         // libFuzzer keeps what it finds in the first folder and only reads the second.
         fuzzer.args(["-verbosity=0", "-print_final_stats=1"]).arg(&found);
@@ -72,7 +78,8 @@ fn targets() -> Result<Vec<String>, Failure> {
 /// The platform that rustc builds for.
 fn platform() -> Result<String, Failure> {
     let output = std::process::Command::new("rustc").arg("-vV").output();
-    let text = output.map_err(|error| Failure::new(format!("asking rustc for its platform: {error}")))?.stdout;
+    let text =
+        output.map_err(|error| Failure::new(format!("asking rustc for its platform: {error}")))?.stdout;
     let text = String::from_utf8_lossy(&text).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| Failure::new("rustc does not tell its platform"))

@@ -40,7 +40,9 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             Ok(())
         }
-        Some((command, rest)) => Err(Failure::usage(format!("cannot do `{command} {}`\n\n{USAGE}", rest.join(" ")))),
+        Some((command, rest)) => {
+            Err(Failure::usage(format!("cannot do `{command} {}`\n\n{USAGE}", rest.join(" "))))
+        }
         None => Err(Failure::usage(USAGE)),
     };
     match result {

@@ -34,7 +34,11 @@ impl fmt::Display for Failure {
 
 /// The root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/xtask is below the root").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("tests/xtask is below the root")
+        .to_owned()
 }
 
 /// Where cargo puts what it builds: two levels above this executable (`target/debug/xtask`).
@@ -58,8 +62,13 @@ pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command
 
 /// Runs a command with its output visible.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
-    let status = command.status().map_err(|error| Failure::new(format!("starting {}: {error}", name_of(command))))?;
-    if status.success() { Ok(()) } else { Err(Failure::new(format!("{} failed ({status})", name_of(command)))) }
+    let status =
+        command.status().map_err(|error| Failure::new(format!("starting {}: {error}", name_of(command))))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{} failed ({status})", name_of(command))))
+    }
 }
 
 /// The command as one would type it.

@@ -31,7 +31,9 @@ pub(crate) fn run() -> Result<(), Failure> {
 pub(crate) fn run_with(is_locked: bool) -> Result<(), Failure> {
     let start = Instant::now();
     if !is_root() {
-        println!("not root: tests that need network namespaces will be skipped (run it as root for all of them)");
+        println!(
+            "not root: tests that need network namespaces will be skipped (run it as root for all of them)"
+        );
     }
     let locked: &[&str] = if is_locked { &["--locked"] } else { &[] };
     run_command(cargo(["build", "--workspace", "--bins"]).args(locked))?;
@@ -40,7 +42,8 @@ pub(crate) fn run_with(is_locked: bool) -> Result<(), Failure> {
     let _ = fs::remove_file(&skips);
     let mut runs = Vec::new();
     if find("cargo-nextest").is_some() {
-        let nextest = ["nextest", "run", "--workspace", "--config-file", "tests/nextest.toml", "--color", "never"];
+        let nextest =
+            ["nextest", "run", "--workspace", "--config-file", "tests/nextest.toml", "--color", "never"];
         runs.push(cargo(nextest));
         runs.push(cargo(["test", "--workspace", "--doc", "--no-fail-fast"]));
     } else {
@@ -85,10 +88,12 @@ pub(crate) fn run_with(is_locked: bool) -> Result<(), Failure> {
 /// Runs a test command, passes its output on as it comes, and counts.
 fn counted(command: &mut Command) -> Result<(bool, Counts), Failure> {
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = spawned.map_err(|error| Failure::new(format!("starting {}: {error}", name_of(command))))?;
+    let mut child =
+        spawned.map_err(|error| Failure::new(format!("starting {}: {error}", name_of(command))))?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let counts = thread::scope(|scope| {
-        let of_errors = scope.spawn(move || stderr.map_or(Counts::default(), |pipe| pass_on(pipe, std::io::stderr())));
+        let of_errors =
+            scope.spawn(move || stderr.map_or(Counts::default(), |pipe| pass_on(pipe, std::io::stderr())));
         let of_output = stdout.map_or(Counts::default(), |pipe| pass_on(pipe, std::io::stdout()));
         let of_errors = of_errors.join().unwrap_or_default();
         Counts {
@@ -97,7 +102,8 @@ fn counted(command: &mut Command) -> Result<(bool, Counts), Failure> {
             skipped: of_output.skipped + of_errors.skipped,
         }
     });
-    let status = child.wait().map_err(|error| Failure::new(format!("waiting for {}: {error}", name_of(command))))?;
+    let status =
+        child.wait().map_err(|error| Failure::new(format!("waiting for {}: {error}", name_of(command))))?;
     Ok((status.success(), counts))
 }
 

@@ -36,14 +36,25 @@ pub(crate) struct AdminServer {
 
 impl AdminServer {
     /// Takes the addresses, before anything else is started.
+    ///
+    /// # Errors
+    /// One of them cannot be had. That the default TCP address cannot is only logged.
     pub(crate) async fn bind(config: &AdminConfig) -> Result<Self, BindError> {
         let unix = socket::bind(&config.socket).map_err(BindError)?;
         let tcp = match config.listen {
             None => None,
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|error| BindError(advice::admin_listen(address, &error)))?)
-            }
+            Some(address) => match TcpListener::bind(address).await {
+                Ok(listener) => Some(listener),
+                Err(error) => {
+                    let sentence = advice::admin_listen(address, &error);
+                    // Nobody asked for the default address, so it is no reason to leave a node without routes.
+                    if config.listen != AdminConfig::default().listen {
+                        return Err(BindError(sentence));
+                    }
+                    tracing::warn!("{sentence}");
+                    None
+                }
+            },
         };
         Ok(Self { unix, tcp })
     }
@@ -96,4 +107,29 @@ async fn serve<L: Listener>(mut listener: L, router: Router, mut stop: watch::Re
     }
     let goodbye = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, goodbye).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_configured_tcp_address_must_be_free_and_an_answering_socket_is_left_alone() {
+        let directory = std::env::temp_dir().join(format!("bgp-server-{}", std::process::id()));
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = AdminConfig {
+            socket: directory.join("admin.sock"),
+            listen: Some(taken.local_addr().unwrap()),
+            per_neighbor_metrics: false,
+        };
+        let error = AdminServer::bind(&config).await.err().expect("the port is taken");
+        assert!(error.to_string().contains("another process has that port"), "{error}");
+        assert!(!config.socket.exists(), "a daemon that does not start leaves no socket");
+
+        config.listen = None;
+        let _running = AdminServer::bind(&config).await.unwrap();
+        let error = AdminServer::bind(&config).await.err().expect("the socket answers");
+        assert!(error.to_string().contains("another daemon answers"), "{error}");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }

@@ -42,10 +42,11 @@ impl Change {
     fn line(&self, colours: bool) -> String {
         match self {
             Change::Session { neighbor, from, to, error } => {
+                let again = if from == to { ", down and up in between" } else { "" };
                 let from = from.as_deref().unwrap_or("new");
                 let to = to.as_deref().map_or("gone".to_owned(), |to| paint(to, state_colour(to), colours));
                 let error = error.as_ref().map_or(String::new(), |error| format!(" ({error})"));
-                format!("session {neighbor}: {from} -> {to}{error}\n")
+                format!("session {neighbor}: {from} -> {to}{again}{error}\n")
             }
             Change::Route { prefix, next_hop, source } => {
                 let via = next_hop.as_ref().map_or(String::new(), |next_hop| format!(" via {next_hop}"));
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(lines(&session_changes(&up, &up)), [""; 0]);
         assert_eq!(
             lines(&session_changes(&up, &up_again)),
-            ["session spine-1: Established -> Established\n"]
+            ["session spine-1: Established -> Established, down and up in between\n"]
         );
         assert_eq!(lines(&session_changes(&up, &none)), ["session spine-1: Established -> gone\n"]);
     }

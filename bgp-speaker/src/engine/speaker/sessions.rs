@@ -429,6 +429,7 @@ fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration
         DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) => {
             restart.notification && !n.is_hard_reset()
         }
+        DownReason::GivenUp => false,
     };
     if !keeps || restart.restart_time_secs == 0 {
         return None;
@@ -454,6 +455,6 @@ fn is_persistent(reason: &DownReason) -> bool {
             n.code == NotificationCode::OPEN_MESSAGE_ERROR.0
                 || (n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES)
         }
-        DownReason::TcpFailed(_) | DownReason::ClosedForRestart => false,
+        DownReason::TcpFailed(_) | DownReason::ClosedForRestart | DownReason::GivenUp => false,
     }
 }

@@ -79,7 +79,10 @@ fn play(lab: &Lab, report: &mut Report) -> Result<Cluster, LabError> {
 fn build(lab: &Lab, switch: &Switch, report: &mut Report) -> Result<Vec<Member>, LabError> {
     report.section("A cluster", "Each node and each pod is a network namespace; the nodes share one switch.");
     let members = members::full_mesh(lab, switch)?;
-    report.heading(&format!("{:<9}{:<13}{:<15}{:<22}{:<20}{}", "node", "runs", "address", "IPv6", "pods", "IPv6 pods"));
+    report.heading(&format!(
+        "{:<9}{:<13}{:<15}{:<22}{:<20}{}",
+        "node", "runs", "address", "IPv6", "pods", "IPv6 pods"
+    ));
     for Member { host, kind, .. } in &members {
         report.line(format_args!(
             "{:<9}{:<13}{:<15}{:<22}{:<20}{}",
@@ -119,7 +122,9 @@ fn mesh(report: &mut Report, members: &mut [Member]) -> Result<(), LabError> {
     }
     copy_gobgp(report, members)?;
     wait_kernels(members)?;
-    report.held(format_args!("every kernel holds a route to the pods of the {others} other nodes, in both families"));
+    report.held(format_args!(
+        "every kernel holds a route to the pods of the {others} other nodes, in both families"
+    ));
     show_routes(report, members)?;
     ping_everybody(report, members)
 }
@@ -148,7 +153,8 @@ fn hosts(members: &[Member]) -> Vec<&Host> {
 fn check_kernels(members: &[Member]) -> Result<(), String> {
     let hosts = hosts(members);
     for host in &hosts {
-        let others: Vec<&Host> = hosts.iter().copied().filter(|other| other.node.v4 != host.node.v4).collect();
+        let others: Vec<&Host> =
+            hosts.iter().copied().filter(|other| other.node.v4 != host.node.v4).collect();
         host.check_kernel(&others)?;
     }
     Ok(())
@@ -170,7 +176,9 @@ fn show_routes(report: &Report, members: &[Member]) -> Result<(), LabError> {
 
 fn ping_everybody(report: &Report, members: &[Member]) -> Result<(), LabError> {
     let replies = ping_all_pairs(&hosts(members), secs(5))?;
-    report.held(format_args!("every pod pings every other over IPv4 and IPv6: {replies} of {replies} answered"));
+    report.held(format_args!(
+        "every pod pings every other over IPv4 and IPv6: {replies} of {replies} answered"
+    ));
     Ok(())
 }
 
@@ -180,7 +188,10 @@ fn no_ping_lost(report: &Report, pings: Vec<ContinuousPing>) -> Result<(), LabEr
     none_lost(&counts)?;
     let sent: u64 = counts.iter().map(|count| count.sent_count).sum();
     let gap = counts.iter().map(|count| count.longest_gap).max().unwrap_or_default();
-    report.held(format_args!("{sent} pings between pods meanwhile, 0 lost, longest gap {} ms", gap.as_millis()));
+    report.held(format_args!(
+        "{sent} pings between pods meanwhile, 0 lost, longest gap {} ms",
+        gap.as_millis()
+    ));
     Ok(())
 }
 
@@ -250,9 +261,11 @@ fn kill_one(report: &mut Report, members: &mut [Member], reflector: &Node) -> Re
 fn stay(report: &mut Report, cluster: &Cluster) {
     report.section("Yours", "The cluster stays up until Ctrl-C. In another terminal, as root:");
     // Inside a user namespace of our own, others must enter it first.
-    let is_initial = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
+    let is_initial =
+        std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
     if !is_initial {
-        report.line(format_args!("nsenter -t {} -U -m --preserve-credentials     # first", std::process::id()));
+        report
+            .line(format_args!("nsenter -t {} -U -m --preserve-credentials     # first", std::process::id()));
     }
     let member = |name: &str| cluster.members.iter().find(|member| member.name() == name);
     if let Some(a) = member("node-a") {
@@ -263,7 +276,11 @@ fn stay(report: &mut Report, cluster: &Cluster) {
     if let (Some(a), Some(d)) = (member("node-a"), member("node-d")) {
         report.line(format_args!("ip netns exec {} ping {}", a.host.pod.namespace.name(), d.host.pod.v4));
     }
-    report.line(format_args!("{}     # in {}", cluster.reflector.hint("neighbors"), cluster.reflector_node.name));
+    report.line(format_args!(
+        "{}     # in {}",
+        cluster.reflector.hint("neighbors"),
+        cluster.reflector_node.name
+    ));
     for name in ["node-a", "node-d", "node-e"] {
         if let Some(member) = member(name) {
             report.line(member.hint());

@@ -74,7 +74,8 @@ impl Report {
     fn print(&self, text: &str) {
         // After Ctrl-C the terminal belongs to somebody else; a closed pipe is no reason to stop either.
         if !bgp_lab::cleanup::is_leaving() {
-            let _ = writeln!(std::io::stdout(), "{text}");
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush());
         }
     }
 

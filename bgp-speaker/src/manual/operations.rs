@@ -1,0 +1,23 @@
+//! # Running it
+//!
+//! **What can be asked.** `status`, `neighbors [ADDRESS]` and `routes [PREFIX]` read from the admin socket; each has
+//! `--json` with the fields of [`crate::view`]. `/metrics`, `/healthz` and `/readyz` are on the admin listener, which is
+//! read-only and on loopback unless configured otherwise. Whoever may write to the socket may do everything.
+//!
+//! **Sessions that do not come up.** `neighbors ADDRESS` shows the last error of either side. An attempt that fails is
+//! repeated after half a second at first and half a minute at last, with jitter; after an error that only a
+//! configuration can mend (an unacceptable OPEN, too many prefixes) it is half a minute from the start.
+//!
+//! **Malformed UPDATEs** are handled by RFC 7606: the attribute is dropped, or its routes are withdrawn, and the
+//! session stays; `bgp_update_errors_total{attribute,action}` counts them. What cannot be contained resets the one
+//! session that it came on.
+//!
+//! **Next hops.** What a node originates carries the session's own address. On a session of the other family it carries
+//! the address of the same interface, or the first of `addresses` in the configuration; where there is none, routes of
+//! that family are not advertised on it.
+//!
+//! **TCP MD5 and GTSM** are set on listening and connecting sockets (`password_file`, `ttl_security`). The key of a
+//! listen range covers its whole prefix.
+//!
+//! **Limits.** `max_prefixes` per session, `max_sessions` per listen range. Without them a neighbour can make the
+//! tables as large as memory allows: configure them for neighbours that you do not run.

@@ -1,0 +1,121 @@
+//! What others changed, as the monitor hears it.
+
+use super::*;
+
+impl Planner {
+    /// Something changed without us.
+    pub(crate) fn notice(&mut self, now: Instant, notice: Notice) {
+        match notice {
+            Notice::Overrun => {
+                // What we believe may be wrong, and writing on it might overwrite somebody's route.
+                self.dump.is_barrier = true;
+                self.request_dump(Scope::Full, ResyncReason::Overrun);
+            }
+            Notice::OtherRoute => self.hurry_retry(now),
+            Notice::AddressAdded => self.environment_changed(None),
+            Notice::AddressRemoved { interface } => self.environment_changed(Some(interface)),
+            Notice::LinkRemoved { index } => self.environment_changed(Some(index)),
+            // What is known of the link may be older than a route that was installed since.
+            Notice::LinkChanged { link } if !link.is_up || !link.has_carrier => {
+                self.environment_changed(Some(link.index));
+            }
+            // Statistics and the like are told too; only what matters to routes counts.
+            Notice::LinkChanged { link } if self.environment.link(link.index) == Some(&link) => {
+                self.hurry_retry(now);
+            }
+            Notice::LinkChanged { .. } => self.environment_changed(None),
+            Notice::NexthopChanged { id } => {
+                if self.nexthops.contains(id) {
+                    self.request_dump(Scope::Full, ResyncReason::NexthopChanged);
+                }
+            }
+            Notice::RouteAdded { route, protocol } => self.route_added(now, &route, protocol),
+            Notice::RouteRemoved { prefix, metric, protocol } => {
+                self.route_removed(now, prefix, metric, protocol);
+            }
+        }
+    }
+
+    /// Interfaces or addresses changed. What is `gone` may have taken routes with it, without a word.
+    pub(super) fn environment_changed(&mut self, gone: Option<u32>) {
+        let scope = match gone {
+            Some(interface) if self.depends_on(interface) => Scope::Full,
+            _ => Scope::Environment,
+        };
+        self.retry.soon_gap = RETRY_SOON;
+        self.request_dump(scope, ResyncReason::InterfaceGone);
+    }
+
+    /// Whether any of our routes leaves by an interface, or may.
+    pub(super) fn depends_on(&self, interface: u32) -> bool {
+        let is_on = |hops: &[Hop]| hops.iter().any(|hop| hop.interface == interface || hop.interface == 0);
+        let is_kind_on = |kind: &RouteKind, means: &Means| match (kind, &means.plan) {
+            (RouteKind::Unicast(set), Plan::Ready(content)) => {
+                content.preferred_source.is_some()
+                    || !means.parked.is_empty()
+                    || is_on(&content.hops)
+                    || self.resolve(set).map_or(true, |hops| is_on(&hops))
+            }
+            _ => false,
+        };
+        self.wanted.iter().any(|(_, kind, means)| is_kind_on(kind, means))
+            || self.found.iter().any(|(_, content, ())| {
+                content.preferred_source.is_some()
+                    || content.hops.iter().any(|hop| hop.interface == interface)
+            })
+    }
+
+    pub(super) fn route_added(&mut self, now: Instant, route: &KernelRoute, protocol: u8) {
+        let is_our_key = route.metric == self.ownership.metric_for(&route.prefix);
+        if protocol == self.ownership.protocol {
+            if !is_our_key {
+                self.strays.insert((route.prefix, route.metric));
+                self.strays_due = self.may_delete;
+            } else if self.is_settled(&route.prefix) && !self.is_as_believed(route) {
+                self.believe_found(route);
+            }
+            return;
+        }
+        if is_our_key && self.is_ours(&route.prefix) && self.is_settled(&route.prefix) {
+            // Overwritten, or put where ours had vanished from without a word. Theirs must not be replaced, so ours
+            // counts as gone; if it is there all the same, the attempt to create it will tell.
+            return self.believe_absent(route.prefix);
+        }
+        self.hurry_retry(now);
+    }
+
+    pub(super) fn route_removed(&mut self, now: Instant, prefix: IpNet, metric: u32, protocol: u8) {
+        let is_our_key = metric == self.ownership.metric_for(&prefix);
+        if protocol != self.ownership.protocol {
+            if is_our_key && self.pending.get(&prefix).is_some_and(|pending| pending.is_conflict) {
+                self.enqueue(&prefix);
+            }
+            return self.hurry_retry(now);
+        }
+        if !is_our_key {
+            self.strays.remove(&(prefix, metric));
+        } else if self.is_ours(&prefix) && self.is_settled(&prefix) {
+            self.believe_absent(prefix);
+        }
+    }
+
+    pub(super) fn is_ours(&self, prefix: &IpNet) -> bool {
+        self.routes.get(prefix).is_some_and(|entry| entry.belief != Belief::ABSENT)
+    }
+
+    /// Whether a notice about one of our routes can be taken at its word. While a request about it or a dump is
+    /// under way the order of the two is not known; then a dump afterwards tells.
+    pub(super) fn is_settled(&mut self, prefix: &IpNet) -> bool {
+        let is_under_way = match &self.in_flight {
+            None => false,
+            Some(InFlight::Dump { .. }) => true,
+            Some(InFlight::Batch { .. }) => {
+                self.routes.get(prefix).is_some_and(|entry| entry.has(Flag::InFlight))
+            }
+        };
+        if is_under_way {
+            self.request_dump(Scope::Full, ResyncReason::RouteChangedUnderway);
+        }
+        !is_under_way
+    }
+}

@@ -1,0 +1,154 @@
+//! A wanted kind in the kernel's terms: resolved next hops, nexthop objects, fallbacks.
+
+use super::*;
+
+impl Planner {
+    /// How the kernel is to be asked for a wanted kind, planned once per set of next hops and not per route.
+    pub(super) fn plan(&mut self, id: SlotId) -> Result<Arc<Content>, Refusal> {
+        if let Some(Means { plan: Plan::Unplanned, .. }) = self.wanted.extra(id)
+            && let Some(kind) = self.wanted.value(id).cloned()
+        {
+            let plan = self.make_plan(&kind, true);
+            self.set_plan(id, plan);
+        }
+        match self.wanted.extra(id).map(|means| &means.plan) {
+            Some(Plan::Ready(content)) => Ok(Arc::clone(content)),
+            Some(Plan::Blocked(reason)) => Err(reason.clone()),
+            _ => Err(Refusal::new(libc::EINVAL)),
+        }
+    }
+
+    /// Changes the plan of a kind that is in use. An object that the kernel has is parked, not let go.
+    pub(super) fn set_plan(&mut self, id: SlotId, plan: Plan) {
+        let Some(means) = self.wanted.extra_mut(id) else { return };
+        let new_id = plan.nexthop_id();
+        let old_id = std::mem::replace(&mut means.plan, plan).nexthop_id();
+        if old_id == 0 {
+            return;
+        }
+        let is_held = old_id == new_id || means.parked.contains(&old_id);
+        if is_held || !self.nexthops.is_present(old_id) {
+            self.nexthops.release(old_id);
+        } else {
+            means.parked.push(old_id);
+            self.nexthops.park(old_id);
+        }
+    }
+
+    /// The last route of a kind is gone, and with it the need for its objects.
+    pub(super) fn drop_means(&mut self, means: Means) {
+        let ids = means.parked.into_iter().chain(Some(means.plan.nexthop_id()));
+        ids.filter(|id| *id != 0).for_each(|id| self.nexthops.release(id));
+    }
+
+    pub(super) fn make_plan(&mut self, kind: &RouteKind, may_use_objects: bool) -> Plan {
+        let bare =
+            |action| Content { action, nexthop_id: 0, hops: Vec::new(), preferred_source: None, mtu: None };
+        let ready = |content| Plan::Ready(Arc::new(content));
+        let set = match kind {
+            RouteKind::Blackhole => return ready(bare(Action::Blackhole)),
+            RouteKind::Prohibit => return ready(bare(Action::Prohibit)),
+            RouteKind::Unreachable => return ready(bare(Action::Unreachable)),
+            RouteKind::Unicast(set) => set,
+        };
+        let hops = match self.resolve(set) {
+            Ok(hops) => hops,
+            Err(reason) => return Plan::Blocked(reason),
+        };
+        let mut content = bare(Action::Unicast);
+        content.preferred_source = set.preferred_source();
+        content.mtu = set.mtu();
+        let object = if may_use_objects { self.nexthop_object(set, &hops) } else { None };
+        match object {
+            Some(id) => content.nexthop_id = id,
+            None => content.hops = hops,
+        }
+        ready(content)
+    }
+
+    /// The set with interfaces as numbers, in the set's order; 0 where the kernel is to find the interface.
+    pub(super) fn resolve(&self, set: &NextHopSet) -> Result<Vec<Hop>, Refusal> {
+        let resolve = |hop: &NextHop| {
+            let interface = match (&hop.interface, hop.gateway) {
+                (Some(name), _) => self.environment.interface(name.as_str()).ok_or_else(|| {
+                    Refusal::with_text(libc::ENODEV, &format!("there is no interface {name}"))
+                })?,
+                (None, Some(gateway)) => self.environment.interface_towards(gateway).unwrap_or(0),
+                (None, None) => 0,
+            };
+            let weight = u16::from(hop.weight.get());
+            Ok(Hop { gateway: hop.gateway, interface, onlink: hop.onlink, weight })
+        };
+        set.next_hops().iter().map(resolve).collect()
+    }
+
+    /// The nexthop object for a set, if objects are in use and every hop of it can be one.
+    pub(super) fn nexthop_object(&mut self, set: &NextHopSet, hops: &[Hop]) -> Option<u32> {
+        if !self.has_nexthops || hops.iter().any(|hop| hop.gateway.is_none() || hop.interface == 0) {
+            return None;
+        }
+        let mut members = Vec::with_capacity(hops.len());
+        for (wanted, hop) in set.next_hops().iter().zip(hops) {
+            let Some(gateway) = hop.gateway else { continue };
+            let key = Key::Single { gateway, interface: wanted.interface.clone(), onlink: wanted.onlink };
+            let content =
+                NexthopContent::Single { gateway: hop.gateway, interface: hop.interface, onlink: hop.onlink };
+            match self.nexthops.acquire(key, content) {
+                Some(id) => members.push((id, hop.weight)),
+                None => {
+                    members.iter().for_each(|(id, _)| self.nexthops.release(*id));
+                    return None;
+                }
+            }
+        }
+        members.sort_unstable();
+        if let [(id, _)] = members.as_slice() {
+            return Some(*id);
+        }
+        let group =
+            self.nexthops.acquire(Key::Group(members.clone()), NexthopContent::Group(members.clone()));
+        // The group holds its members now; or there is none, and nobody does.
+        members.iter().for_each(|(id, _)| self.nexthops.release(*id));
+        group
+    }
+
+    /// Interfaces or networks have changed: plans are made anew, and with them the objects they share. Routes keep
+    /// what they have; a dump tells those that no longer fit.
+    pub(super) fn replan(&mut self) {
+        let ids: Vec<SlotId> = self.wanted.iter().map(|(id, _, _)| id).collect();
+        let mut has_moved = false;
+        for id in ids {
+            let Some(kind) = self.wanted.value(id).cloned() else { continue };
+            let Some(means) = self.wanted.extra(id) else { continue };
+            if matches!(means.plan, Plan::Unplanned) {
+                continue;
+            }
+            let old = self.plan(id).ok();
+            let plan = self.make_plan(&kind, true);
+            if let (Some(old), Plan::Ready(new)) = (&old, &plan) {
+                has_moved |= old.nexthop_id == 0 && new.nexthop_id == 0 && old.hops != new.hops;
+            }
+            self.set_plan(id, plan);
+        }
+        if has_moved {
+            self.request_dump(Scope::Full, ResyncReason::InterfaceGone);
+        }
+    }
+
+    /// The kernel would not make a nexthop object: sets that need it fall back to plain gateways, or, where only its
+    /// number is taken, to another number.
+    pub(super) fn plan_without(&mut self, nexthop_id: u32, may_use_objects: bool) {
+        let needs_it = |means: &Means| {
+            let id = means.plan.nexthop_id();
+            id != 0 && self.nexthops.needs(id, nexthop_id)
+        };
+        let affected: Vec<SlotId> =
+            self.wanted.iter().filter(|(_, _, means)| needs_it(means)).map(|(id, _, _)| id).collect();
+        for id in affected {
+            let Some(kind) = self.wanted.value(id).cloned() else { continue };
+            self.set_plan(id, Plan::Unplanned);
+            let plan = self.make_plan(&kind, may_use_objects);
+            self.set_plan(id, plan);
+        }
+    }
+}
