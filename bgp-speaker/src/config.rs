@@ -1,6 +1,6 @@
 //! The desired state of a speaker: one typed value, whoever wrote it.
 //!
-//! A configuration file, a datastore and the library API all produce a [`SpeakerConfig`]; [`diff`]
+//! A configuration file, a datastore and the library API all produce a [`SpeakerConfig`]; [`diff()`]
 //! turns two of them into [`Step`]s, and nothing else changes a running speaker. What does not
 //! belong here: how a source spells its values (that is the source's parser) and how a step is
 //! carried out (that is the engine).

@@ -4,7 +4,7 @@ use crate::config::{
     Announcement, AnnouncementKind, ConfigError, ListenRange, Neighbor, SpeakerConfig, Step, diff,
 };
 use crate::engine::{BestRoute, StopMode};
-use crate::io::command::{Command, Reply};
+use crate::io::command::{Command, Edit, Reply};
 use crate::io::{Driver, DriverParts, ListenError};
 use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
 use bgp_proto::{Asn, BgpId, NextHop};
@@ -335,8 +335,7 @@ impl SpeakerHandle {
     /// # Errors
     /// What is wrong with it, or an address that cannot be listened on; nothing has changed then.
     pub async fn apply(&self, new: SpeakerConfig) -> Result<Vec<Step>, ApplyError> {
-        check(&new)?;
-        Ok(self.ask(|reply| Command::Apply(Box::new(new), reply)).await??)
+        self.ask(|reply| Command::Apply(Box::new(new), reply)).await?
     }
 
     /// Originates a prefix, or changes how.
@@ -344,9 +343,8 @@ impl SpeakerHandle {
     /// # Errors
     /// The speaker has stopped.
     pub async fn announce(&self, announcement: Announcement) -> Result<(), ApplyError> {
-        let mut config = self.config().await?;
-        config.announcements.insert(announcement.prefix, announcement);
-        self.apply(config).await.map(|_| ())
+        let edit = |config: &mut SpeakerConfig| _ = config.announcements.insert(announcement.prefix, announcement);
+        self.change(edit).await.map(|_| ())
     }
 
     /// Stops originating a prefix; was it originated?
@@ -354,10 +352,8 @@ impl SpeakerHandle {
     /// # Errors
     /// The speaker has stopped.
     pub async fn withdraw(&self, prefix: IpNet) -> Result<bool, ApplyError> {
-        let mut config = self.config().await?;
-        let was_there = config.announcements.remove(&prefix).is_some();
-        self.apply(config).await?;
-        Ok(was_there)
+        let steps = self.change(move |config| _ = config.announcements.remove(&prefix)).await?;
+        Ok(!steps.is_empty())
     }
 
     /// Follows the Loc-RIB: a snapshot, then every change.
@@ -431,10 +427,13 @@ impl SpeakerHandle {
     /// # Errors
     /// It is not listed, or the speaker has stopped.
     pub async fn set_enabled(&self, address: IpAddr, enabled: bool) -> Result<(), QueryError> {
-        let mut config = self.config().await?;
-        let neighbor = config.neighbors.get_mut(&address).ok_or(QueryError::UnknownNeighbor(address))?;
-        neighbor.enabled = enabled;
-        match self.apply(config).await {
+        if !self.config().await?.neighbors.contains_key(&address) {
+            return Err(QueryError::UnknownNeighbor(address));
+        }
+        let edit = move |config: &mut SpeakerConfig| {
+            config.neighbors.entry(address).and_modify(|neighbor| neighbor.enabled = enabled);
+        };
+        match self.change(edit).await {
             // What was in force is valid, and no listener has changed.
             Ok(_) | Err(ApplyError::Invalid(_) | ApplyError::Listen(_)) => Ok(()),
             Err(ApplyError::Stopped(stopped)) => Err(stopped.into()),
@@ -475,6 +474,10 @@ impl SpeakerHandle {
         if let Some(fib) = &self.fib {
             fib.abandon();
         }
+    }
+
+    async fn change(&self, edit: impl FnOnce(&mut SpeakerConfig) + Send + 'static) -> Result<Vec<Step>, ApplyError> {
+        self.ask(|reply| Command::Change(Edit(Box::new(edit)), reply)).await?
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Stopped> {

@@ -1,9 +1,8 @@
 //! What the handle asks of the driver.
 
-use super::ListenError;
-use crate::config::{Step, SpeakerConfig};
+use crate::config::{SpeakerConfig, Step};
 use crate::engine::StopMode;
-use crate::speaker::RouteChange;
+use crate::speaker::{ApplyError, RouteChange};
 use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
 use std::net::IpAddr;
 use tokio::sync::oneshot;
@@ -11,11 +10,22 @@ use tokio::sync::oneshot;
 /// Where an answer goes. An asker that has gone away is no error.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
+/// A change of the configuration in force.
+pub(crate) struct Edit(pub(crate) Box<dyn FnOnce(&mut SpeakerConfig) + Send>);
+
+impl std::fmt::Debug for Edit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Edit")
+    }
+}
+
 /// A question or an order. Each is answered once; an unanswered one means that the speaker has stopped.
 #[derive(Debug)]
 pub(crate) enum Command {
     Config(Reply<SpeakerConfig>),
-    Apply(Box<SpeakerConfig>, Reply<Result<Vec<Step>, ListenError>>),
+    Apply(Box<SpeakerConfig>, Reply<Result<Vec<Step>, ApplyError>>),
+    /// Changes the configuration in force, so that two who change it at the same time both have their way.
+    Change(Edit, Reply<Result<Vec<Step>, ApplyError>>),
     Status(Reply<StatusView>),
     Neighbors(Reply<Vec<NeighborView>>),
     /// `None`: no such neighbour.

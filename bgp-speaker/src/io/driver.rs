@@ -11,16 +11,17 @@
 
 use super::addresses;
 use super::clock::Clock;
-use super::command::{Command, Reply};
+use super::command::{Command, Edit, Reply};
 use super::connector;
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
 use super::socket_options;
 use super::socket::{READ_BUFFER_BYTES, Socket};
 use super::subscribers::Subscribers;
-use crate::config::SpeakerConfig;
+use crate::config::{SpeakerConfig, Step};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StopMode};
 use std::collections::HashMap;
+use crate::speaker::ApplyError;
 use crate::view::StatusView;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -315,10 +316,11 @@ impl Driver {
         let now = self.clock.now();
         match command {
             Command::Config(reply) => _ = reply.send(self.engine.config().clone()),
-            Command::Apply(config, reply) => {
-                let outcome = self.listeners.apply(&config).map(|()| self.engine.apply(now, *config));
-                self.settle();
-                _ = reply.send(outcome);
+            Command::Apply(config, reply) => _ = reply.send(self.apply(now, *config)),
+            Command::Change(Edit(edit), reply) => {
+                let mut config = self.engine.config().clone();
+                edit(&mut config);
+                _ = reply.send(self.apply(now, config));
             }
             Command::Status(reply) => {
                 let listen = self.listen_addresses().iter().map(ToString::to_string).collect();
@@ -334,6 +336,17 @@ impl Driver {
             Command::Stop(mode, reply) => return ControlFlow::Break(Some(Stop { mode, reply })),
         }
         ControlFlow::Continue(())
+    }
+
+    fn apply(&mut self, now: MonoTime, config: SpeakerConfig) -> Result<Vec<Step>, ApplyError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(ApplyError::Invalid(problems));
+        }
+        self.listeners.apply(&config)?;
+        let steps = self.engine.apply(now, config);
+        self.settle();
+        Ok(steps)
     }
 
     /// Closes everything; whoever waits for the end is told when the last byte is handed to the kernel.

@@ -22,12 +22,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// An address that cannot be listened on. The operator is at fault, or another daemon is running.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}{}", advice(.error, .address))]
+#[error("cannot listen on {address}: {}{}", reason(.error), advice(.error, .address))]
 pub struct ListenError {
     /// The address.
     pub address: SocketAddr,
     /// The system's error.
     pub error: io::Error,
+}
+
+/// Without the number, which says nothing to whoever reads it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 fn advice(error: &io::Error, address: &SocketAddr) -> String {

@@ -9,7 +9,7 @@
 //! around it exchanges bounded messages with that task.
 //!
 //! **Desired state is one value.** A file, an agent and the API all make a
-//! [`SpeakerConfig`](crate::SpeakerConfig). [`diff`](crate::config::diff) turns two of them into steps, each field is
+//! [`SpeakerConfig`](crate::SpeakerConfig). [`diff`](fn@crate::config::diff) turns two of them into steps, each field is
 //! classed as hitless, refresh or reset in one table, and applying a configuration is carrying out these steps. What a
 //! dry run prints is the same value.
 //!

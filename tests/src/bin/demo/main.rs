@@ -80,12 +80,12 @@ fn build(lab: &Lab, switch: &Switch, report: &mut Report) -> Result<Vec<Member>,
     report.section("A cluster", "Each node and each pod is a network namespace; the nodes share one switch.");
     let members = members::full_mesh(lab, switch)?;
     report.heading(&format!(
-        "{:<9}{:<13}{:<15}{:<22}{:<20}{}",
+        "{:<8}{:<12}{:<14}{:<19}{:<19}{}",
         "node", "runs", "address", "IPv6", "pods", "IPv6 pods"
     ));
     for Member { host, kind, .. } in &members {
         report.line(format_args!(
-            "{:<9}{:<13}{:<15}{:<22}{:<20}{}",
+            "{:<8}{:<12}{:<14}{:<19}{:<19}{}",
             host.node.name,
             kind.program(),
             host.node.v4.to_string(),
