@@ -134,10 +134,10 @@ impl Ours {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// A command to try, for humans.
+    /// A command to try, for humans who have the program in their `PATH`.
     #[must_use]
     pub fn hint(&self, arguments: &str) -> String {
-        format!("{} {arguments} --socket {}", self.executable.display(), self.socket().display())
+        format!("{} {arguments} --socket {}", self.program.name(), self.socket().display())
     }
 
     /// Runs one of its commands against the running daemon.

@@ -26,7 +26,8 @@ pub(crate) const BUILD: &[Need] = &[
     need("/usr/include/google/protobuf/descriptor.proto", "libprotobuf-dev"),
 ];
 /// To run the demo.
-pub(crate) const DEMO: &[Need] = &[need("ip", "iproute2"), need("bird", "bird2"), need("gobgpd", "gobgpd")];
+pub(crate) const DEMO: &[Need] =
+    &[need("ip", "iproute2"), need("bird", "bird2"), need("gobgpd", "gobgpd"), need("ping", "iputils-ping")];
 /// To run every test.
 pub(crate) const TEST: &[Need] = &[
     need("ip", "iproute2"),

@@ -126,8 +126,8 @@ fn pass_on(pipe: impl Read, mut to: impl Write) -> Counts {
 /// Reads the summary line of libtest (`test result: ok. 3 passed; 0 failed; 1 ignored; ..`) or of nextest
 /// (`Summary [   1.2s] 4 tests run: 3 passed, 1 failed, 2 skipped`).
 fn summary(line: &str) -> Option<Counts> {
-    let line = line.trim();
-    if !line.starts_with("test result:") && !line.starts_with("Summary [") {
+    // Indented, a `test result:` is part of what a failed test printed.
+    if !line.starts_with("test result:") && !line.trim_start().starts_with("Summary [") {
         return None;
     }
     let words: Vec<&str> = line.split(|c: char| c.is_whitespace() || ",;:()".contains(c)).collect();

@@ -62,7 +62,6 @@ fn main() -> ExitCode {
 /// What is up at the end.
 struct Cluster {
     members: Vec<Member>,
-    reflector_node: Node,
     reflector: Ours,
 }
 
@@ -73,7 +72,7 @@ fn play(lab: &Lab, report: &mut Report) -> Result<Cluster, LabError> {
     let (reflector_node, mut reflector) = members::reflector(lab, &switch, &members)?;
     move_to_reflector(report, &mut members, &reflector_node, &mut reflector)?;
     kill_one(report, &mut members, &reflector_node)?;
-    Ok(Cluster { members, reflector_node, reflector })
+    Ok(Cluster { members, reflector })
 }
 
 fn build(lab: &Lab, switch: &Switch, report: &mut Report) -> Result<Vec<Member>, LabError> {
@@ -264,26 +263,22 @@ fn stay(report: &mut Report, cluster: &Cluster) {
     let is_initial =
         std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
     if !is_initial {
-        report
-            .line(format_args!("nsenter -t {} -U -m --preserve-credentials     # first", std::process::id()));
+        report.hint(format_args!("nsenter -t {} -U -m --preserve-credentials", std::process::id()));
+    }
+    if let Ok(this) = std::env::current_exe()
+        && let Some(folder) = this.parent()
+    {
+        report.hint(format_args!("PATH=$PATH:{}", folder.display()));
     }
     let member = |name: &str| cluster.members.iter().find(|member| member.name() == name);
-    if let Some(a) = member("node-a") {
-        let namespace = a.host.node.namespace.name();
-        report.line(format_args!("ip -n {namespace} route"));
-        report.line(format_args!("ip -n {namespace} -6 route"));
-    }
     if let (Some(a), Some(d)) = (member("node-a"), member("node-d")) {
-        report.line(format_args!("ip netns exec {} ping {}", a.host.pod.namespace.name(), d.host.pod.v4));
+        report.hint(format_args!("ip -n {} route", a.host.node.namespace.name()));
+        report.hint(format_args!("ip netns exec {} ping {}", a.host.pod.namespace.name(), d.host.pod.v4));
     }
-    report.line(format_args!(
-        "{}     # in {}",
-        cluster.reflector.hint("neighbors"),
-        cluster.reflector_node.name
-    ));
+    report.hint(cluster.reflector.hint("neighbors"));
     for name in ["node-a", "node-d", "node-e"] {
         if let Some(member) = member(name) {
-            report.line(member.hint());
+            report.hint(member.hint());
         }
     }
     loop {

@@ -51,6 +51,11 @@ impl Report {
         self.print(&format!("          {text}"));
     }
 
+    /// A command to try.
+    pub(crate) fn hint(&self, command: impl Display) {
+        self.print(&format!("  {command}"));
+    }
+
     /// A heading inside a section.
     pub(crate) fn heading(&self, text: &str) {
         self.print(&format!("          {}", self.bold(text)));
