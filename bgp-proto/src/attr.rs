@@ -1,24 +1,28 @@
 //! Path attributes: found in the block, judged by one table, decoded into values, written again.
 
+mod aigp;
 mod as_path;
 mod decode;
 mod encode;
 mod mp;
 mod next_hop;
+mod partial;
 mod raw;
 mod table;
 
 use bytes::Bytes;
 
 use crate::code_points::{AttributeCode, AttributeFlags};
-use crate::types::{Asn, BgpId, Community, ExtendedCommunity, LargeCommunity};
+use crate::types::{Asn, BgpId, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
 use std::net::Ipv4Addr;
 
+pub use aigp::Aigp;
 pub use as_path::{AsPath, AsPathSegment, AsPathSegmentKind};
 pub use decode::{AttributesReport, MAX_PROBLEMS, MandatoryNeeds, decode_attributes};
 pub use encode::{put_attribute, put_attribute_header};
 pub use mp::{MpNlri, MpReach, MpReachView, MpUnreach, MpUnreachView};
 pub use next_hop::{NextHop, OpaqueNextHop};
+pub use partial::PartialSet;
 pub use raw::{RawAttribute, RawAttributes};
 pub use table::{Acceptance, AttributeRule, LengthRule, attribute_rules};
 
@@ -116,8 +120,16 @@ pub struct PathAttributes {
     pub cluster_list: Vec<BgpId>,
     /// EXTENDED_COMMUNITIES in the order received.
     pub extended_communities: Vec<ExtendedCommunity>,
+    /// IPV6_EXTENDED_COMMUNITIES in the order received (RFC 5701).
+    pub ipv6_extended_communities: Vec<Ipv6ExtendedCommunity>,
+    /// AIGP; only on internal sessions, and never to be sent to an external one (RFC 7311 §3.4).
+    pub aigp: Option<Aigp>,
     /// LARGE_COMMUNITIES in the order received, duplicates removed (RFC 8092 §5).
     pub large_communities: Vec<LargeCommunity>,
+    /// OTC: the AS from which on the route goes to customers only (RFC 9234 §5).
+    pub otc: Option<Asn>,
+    /// Which of the above came with the Partial bit, which nobody may clear (RFC 4271 §5).
+    pub partial: PartialSet,
     /// Optional transitive attributes that are not recognized, ascending by type code, one of each.
     pub unknown: Vec<UnknownAttribute>,
 }

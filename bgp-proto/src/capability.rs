@@ -37,6 +37,9 @@ pub enum Capability {
     FourOctetAs(Asn),
     /// Routes may be kept across a restart (RFC 4724 §3).
     GracefulRestart(GracefulRestart),
+    /// Filters that a speaker asks its peer to apply (RFC 5291 §4). Understood, so that it can be shown; this crate has
+    /// no filters to apply, and a speaker that does not offer it either receives none.
+    OutboundRouteFiltering(Vec<OutboundFilterFamily>),
     /// Several paths per prefix, by family (RFC 7911 §4).
     AddPath(Vec<(AfiSafi, AddPathDirection)>),
     /// Messages of up to 65535 octets (RFC 8654 §3).
@@ -121,6 +124,29 @@ impl LongLivedFamily {
     pub const MAX_STALE_TIME_SECS: u32 = 0x00ff_ffff;
 }
 
+/// A family of the outbound route filtering capability (RFC 5291 §4).
+///
+/// ```text
+/// +--------------------------------------------------+
+/// | Address Family Identifier (2 octets)             |
+/// +--------------------------------------------------+
+/// | Reserved (1 octet)                               |
+/// +--------------------------------------------------+
+/// | Subsequent Address Family Identifier (1 octet)   |
+/// +--------------------------------------------------+
+/// | Number of filter types (1 octet)                 |
+/// +--------------------------------------------------+
+/// | Filter type (1 octet), send/receive (1 octet)    |  repeated
+/// +--------------------------------------------------+
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OutboundFilterFamily {
+    /// The family.
+    pub family: AfiSafi,
+    /// Filter types, 64 for address prefixes (RFC 5292), each with 1 to receive, 2 to send, 3 for both. At most 255.
+    pub kinds: Vec<(u8, u8)>,
+}
+
 /// What a speaker is able to do with several paths per prefix (RFC 7911 §4); the number is the one on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AddPathDirection {
@@ -157,6 +183,7 @@ impl Capability {
             Self::EnhancedRouteRefresh => CapabilityCode::ENHANCED_ROUTE_REFRESH,
             Self::FourOctetAs(_) => CapabilityCode::FOUR_OCTET_AS,
             Self::GracefulRestart(_) => CapabilityCode::GRACEFUL_RESTART,
+            Self::OutboundRouteFiltering(_) => CapabilityCode::OUTBOUND_ROUTE_FILTERING,
             Self::AddPath(_) => CapabilityCode::ADD_PATH,
             Self::ExtendedMessage => CapabilityCode::EXTENDED_MESSAGE,
             Self::ExtendedNextHop(_) => CapabilityCode::EXTENDED_NEXT_HOP,
@@ -206,6 +233,13 @@ impl Capability {
             CapabilityCode::FOUR_OCTET_AS => Self::FourOctetAs(Asn(fields.u32()?)),
             CapabilityCode::ROLE => Self::Role(fields.u8()?),
             CapabilityCode::GRACEFUL_RESTART => Self::GracefulRestart(graceful_restart(fields)?),
+            CapabilityCode::OUTBOUND_ROUTE_FILTERING => {
+                let mut families = Vec::new();
+                while !fields.is_empty() {
+                    families.push(outbound_filter_family(fields)?);
+                }
+                Self::OutboundRouteFiltering(families)
+            }
             CapabilityCode::ADD_PATH => {
                 let mut families = Vec::new();
                 while !fields.is_empty() {
@@ -263,6 +297,17 @@ impl Capability {
                     out.put_u8(if covered.forwarding_preserved { FLAG_FORWARDING } else { 0 });
                 }
             }
+            Self::OutboundRouteFiltering(families) => {
+                for covered in families {
+                    out.put_u16(covered.family.afi.0);
+                    out.put_slice(&[0, covered.family.safi.0]);
+                    // Saturation is harmless: so many make the capability too long, which the caller checks.
+                    out.put_u8(u8::try_from(covered.kinds.len()).unwrap_or(u8::MAX));
+                    for (kind, direction) in &covered.kinds {
+                        out.put_slice(&[*kind, *direction]);
+                    }
+                }
+            }
             Self::AddPath(families) => {
                 for (family, direction) in families {
                     put_family(out, *family);
@@ -304,6 +349,18 @@ fn graceful_restart(fields: &mut Reader<'_>) -> Result<GracefulRestart, Short> {
         notification: head & FLAG_NOTIFICATION != 0,
         restart_time_secs: head & GracefulRestart::MAX_RESTART_TIME_SECS,
         families,
+    })
+}
+
+fn outbound_filter_family(fields: &mut Reader<'_>) -> Result<OutboundFilterFamily, Short> {
+    let afi = fields.u16()?;
+    let _reserved = fields.u8()?;
+    let family = AfiSafi::new(Afi(afi), Safi(fields.u8()?));
+    let count = usize::from(fields.u8()?);
+    let (pairs, _) = fields.take(count.saturating_mul(2))?.as_chunks::<2>();
+    Ok(OutboundFilterFamily {
+        family,
+        kinds: pairs.iter().map(|[kind, direction]| (*kind, *direction)).collect(),
     })
 }
 

@@ -129,6 +129,8 @@ code_points! {
     MULTI_PROTOCOL = 1, "multiprotocol";
     /// RFC 2918 §2.
     ROUTE_REFRESH = 2, "route-refresh";
+    /// RFC 5291 §4.
+    OUTBOUND_ROUTE_FILTERING = 3, "outbound-route-filtering";
     /// RFC 8950 §4.
     EXTENDED_NEXT_HOP = 5, "extended-next-hop";
     /// RFC 8654 §3.

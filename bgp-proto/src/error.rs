@@ -175,6 +175,18 @@ pub enum NlriError {
     },
 }
 
+/// Outbound route filters that cannot be split (RFC 5291 §5): the rest of them is lost, the request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("malformed outbound route filter at octet {offset}: {needed} octets needed, {available} available")]
+pub struct FilterError {
+    /// Where the block starts, after the octet that says when to refresh.
+    pub offset: usize,
+    /// How long the field is.
+    pub needed: usize,
+    /// How much room it has.
+    pub available: usize,
+}
+
 /// A value that has no wire form. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -113,29 +113,32 @@ mod types;
 mod wire;
 
 pub use attr::{
-    Acceptance, Aggregator, AsPath, AsPathSegment, AsPathSegmentKind, AttributeRule, AttributesReport,
+    Acceptance, Aggregator, Aigp, AsPath, AsPathSegment, AsPathSegmentKind, AttributeRule, AttributesReport,
     LengthRule, MAX_PROBLEMS, MandatoryNeeds, MpNlri, MpReach, MpReachView, MpUnreach, MpUnreachView,
-    NextHop, OpaqueNextHop, Origin, PathAttributes, RawAttribute, RawAttributes, UnknownAttribute,
-    attribute_rules, decode_attributes, put_attribute, put_attribute_header,
+    NextHop, OpaqueNextHop, Origin, PartialSet, PathAttributes, RawAttribute, RawAttributes,
+    UnknownAttribute, attribute_rules, decode_attributes, put_attribute, put_attribute_header,
 };
-pub use capability::{AddPathDirection, Capability, GracefulRestart, GracefulRestartFamily, LongLivedFamily};
+pub use capability::{
+    AddPathDirection, Capability, GracefulRestart, GracefulRestartFamily, LongLivedFamily,
+    OutboundFilterFamily,
+};
 pub use code_points::{
     AttributeCode, AttributeFlags, CapabilityCode, MessageType, NotificationCode, subcode,
 };
 pub use error::{
-    AttributeError, AttributeErrorReason, AttributeProblem, DecodeError, EncodeError, NlriError,
+    AttributeError, AttributeErrorReason, AttributeProblem, DecodeError, EncodeError, FilterError, NlriError,
     UpdateErrorAction,
 };
 pub use message::{
-    Decoder, Frame, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, Notification, Open, RouteRefresh, Update,
-    UpdateView, finish_message, frame, put_header,
+    Decoder, Frame, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, Notification, Open, OutboundFilterBlock,
+    OutboundFilters, RouteRefresh, Update, UpdateView, finish_message, frame, put_header,
 };
 pub use nlri::{
     MAX_PREFIX_WIRE_LEN, Nlri, NlriIter, OpaqueNlri, OpaqueNlriBuf, OpaqueNlriIter, PathNlri, check_nlri,
-    decode_prefix, encode_prefix,
+    decode_prefix, encode_prefix, put_prefix,
 };
 pub use session_params::{PeerType, SessionParams};
 pub use types::{
     Afi, AfiSafi, Asn, BgpId, Community, ExtendedCommunity, FamilySet, HoldTime, HoldTimeError,
-    LargeCommunity, ParseValueError, Safi,
+    Ipv6ExtendedCommunity, LargeCommunity, ParseValueError, Safi,
 };

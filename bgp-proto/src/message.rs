@@ -1,5 +1,6 @@
 //! The five messages.
 
+mod filters;
 mod header;
 mod notification;
 mod open;
@@ -13,6 +14,7 @@ use crate::code_points::MessageType;
 use crate::error::{DecodeError, EncodeError};
 use crate::session_params::SessionParams;
 
+pub use filters::{OutboundFilterBlock, OutboundFilters};
 pub use header::{Frame, HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, finish_message, frame, put_header};
 pub use notification::Notification;
 pub use open::Open;

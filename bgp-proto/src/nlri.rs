@@ -5,7 +5,7 @@ mod opaque;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::error::NlriError;
@@ -222,14 +222,42 @@ pub fn decode_prefix(family: AfiSafi, wire: &[u8]) -> Option<IpNet> {
     (octets.len() == octets_of(bits)).then(|| to_ipnet(family.afi, bits, octets))?
 }
 
+/// Appends the canonical wire form: length octet and prefix with host bits cleared.
+///
+/// ```
+/// use bgp_proto::put_prefix;
+///
+/// let mut out = bytes::BytesMut::new();
+/// put_prefix(&mut out, "192.0.2.77/25".parse()?);
+/// assert_eq!(out[..], [25, 192, 0, 2, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[inline]
+pub fn put_prefix(out: &mut BytesMut, prefix: IpNet) {
+    let bits = prefix.prefix_len();
+    let end = out.len().saturating_add(octets_of(bits)).saturating_add(1);
+    // A whole address and then cut: a copy of a fixed length costs less than one of any other.
+    match prefix {
+        IpNet::V4(net) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(bits))).unwrap_or_default();
+            let [a, b, c, d] = (net.addr().to_bits() & mask).to_be_bytes();
+            out.extend_from_slice(&[bits, a, b, c, d]);
+        }
+        IpNet::V6(net) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(bits))).unwrap_or_default();
+            out.extend_from_slice(&[bits]);
+            out.extend_from_slice(&(net.addr().to_bits() & mask).to_be_bytes());
+        }
+    }
+    out.truncate(end);
+}
+
 /// Appends path identifier, length octet and prefix.
-pub(crate) fn put_nlri(out: &mut impl BufMut, nlri: &PathNlri) {
-    let mut wire = [0; MAX_PREFIX_WIRE_LEN];
-    let len = encode_prefix(nlri.prefix, &mut wire);
+pub(crate) fn put_nlri(out: &mut BytesMut, nlri: &PathNlri) {
     if let Some(path_id) = nlri.path_id {
         out.put_u32(path_id);
     }
-    out.put_slice(wire.get(..len).unwrap_or_default());
+    put_prefix(out, nlri.prefix);
 }
 
 /// Octets that hold the bits: at most 32 for any octet value.
@@ -354,5 +382,15 @@ mod tests {
         let mut wire = [0; 17];
         assert_eq!(encode_prefix(host_bits, &mut wire), 2);
         assert_eq!(wire[..2], [8, 10]);
+        for bits in 0..=128 {
+            let ones = IpNet::V6(Ipv6Net::new(Ipv6Addr::from_bits(u128::MAX), bits).unwrap());
+            let short = Ipv4Net::new(Ipv4Addr::from_bits(u32::MAX), bits).map(IpNet::V4);
+            for prefix in [Some(ones), short.ok()].into_iter().flatten() {
+                let mut out = BytesMut::from(&b"earlier"[..]);
+                put_prefix(&mut out, prefix);
+                let len = encode_prefix(prefix, &mut wire);
+                assert_eq!(out[7..], wire[..len], "{prefix}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use core::fmt;
 use core::str::FromStr;
 use std::net::Ipv4Addr;
 
-pub use community::{Community, ExtendedCommunity, LargeCommunity};
+pub use community::{Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
 pub use family::{Afi, AfiSafi, FamilySet, Safi};
 
 /// A value's text is not in the notation that its `Display` writes.
@@ -182,7 +182,9 @@ fn decimal<T: FromStr>(text: &str) -> Option<T> {
 /// Values with a textual notation are strings in serialized form; numbers stay numbers.
 #[cfg(feature = "serde")]
 mod serialization {
-    use super::{AfiSafi, Asn, BgpId, Community, ExtendedCommunity, HoldTime, LargeCommunity};
+    use super::{
+        AfiSafi, Asn, BgpId, Community, ExtendedCommunity, HoldTime, Ipv6ExtendedCommunity, LargeCommunity,
+    };
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     macro_rules! as_text {
@@ -201,7 +203,7 @@ mod serialization {
         )* };
     }
 
-    as_text!(AfiSafi, BgpId, Community, ExtendedCommunity, LargeCommunity);
+    as_text!(AfiSafi, BgpId, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity);
 
     impl Serialize for Asn {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

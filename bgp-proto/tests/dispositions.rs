@@ -294,6 +294,52 @@ fn one_table_of_blocks_and_actions() {
             format!("400204 0201 fde8 c01203 020100 {}", "400101 00 400304 c0000201"),
             Some(AttributeDiscard),
         ),
+        // RFC 7606 §7.15, RFC 7311 §3.2 and §3.4, RFC 9234 §5
+        (
+            "IPV6_EXTENDED_COMMUNITIES of 19 octets",
+            external(),
+            ANNOUNCES,
+            format!("{MANDATORY} c01913 {}", "00".repeat(19)),
+            Some(TreatAsWithdraw),
+        ),
+        ("AIGP from outside", external(), ANNOUNCES, format!("{MANDATORY} 801a00"), Some(AttributeDiscard)),
+        (
+            "AIGP with a metric of 4 octets",
+            internal(),
+            ANNOUNCES,
+            format!("{MANDATORY} 801a07 01 0007 00000001"),
+            Some(AttributeDiscard),
+        ),
+        (
+            "AIGP flagged transitive",
+            internal(),
+            ANNOUNCES,
+            format!("{MANDATORY} c01a00"),
+            Some(TreatAsWithdraw),
+        ),
+        (
+            "AIGP with a TLV of length 0",
+            internal(),
+            ANNOUNCES,
+            format!("{MANDATORY} 801a03 09 0000"),
+            Some(AttributeDiscard),
+        ),
+        ("AIGP", internal(), ANNOUNCES, format!("{MANDATORY} 801a0b 01 000b 0000000000000001"), None),
+        ("OTC", external(), ANNOUNCES, format!("{MANDATORY} c02304 0000fde8"), None),
+        (
+            "OTC of 3 octets",
+            external(),
+            ANNOUNCES,
+            format!("{MANDATORY} c02303 00fde8"),
+            Some(TreatAsWithdraw),
+        ),
+        (
+            "OTC of 1024 octets",
+            external(),
+            ANNOUNCES,
+            format!("{MANDATORY} d0230400 {}", "00".repeat(1024)),
+            Some(TreatAsWithdraw),
+        ),
         // RFC 4271 §6.3 and §9
         ("unknown and well-known", external(), ANNOUNCES, format!("{MANDATORY} 406300"), Some(SessionReset)),
         ("unknown, optional, transitive", external(), ANNOUNCES, format!("{MANDATORY} c06300"), None),
@@ -352,6 +398,22 @@ fn unknown_attributes_are_partial_and_sorted() {
     let report = decode_attributes(&block, &external(), WITHDRAWS);
     let found: Vec<_> = report.attributes.unknown.iter().map(|one| (one.code.0, one.flags.0)).collect();
     assert_eq!(found, [(99, 0xe0), (200, 0xe0)], "the one that is not transitive is gone");
+}
+
+/// RFC 4271 §5: a speaker that knows the attribute does not clear the bit.
+#[test]
+fn the_partial_bit_stays() {
+    let block = hex("e00804 fde80064 e02304 0000fde8 c02304 00000001");
+    let report = decode_attributes(&block, &external(), WITHDRAWS);
+    let partial: Vec<_> = report.attributes.partial.iter().collect();
+    assert_eq!(partial, [AttributeCode::COMMUNITIES, AttributeCode::OTC]);
+    let mut out = bytes::BytesMut::new();
+    report.attributes.encode(&external(), &mut out);
+    assert_eq!(out[..], block[..14]);
+    // Where it must be clear, it is ignored (RFC 4271 §4.3): well-known, optional non-transitive.
+    let report = decode_attributes(&hex("600101 00 a00404 00000001"), &external(), WITHDRAWS);
+    assert_eq!(report.action, None);
+    assert!(report.attributes.partial.is_empty());
 }
 
 #[test]
@@ -415,7 +477,7 @@ fn an_update_with_contained_errors_is_a_value_with_problems() {
             update("800e05 4004 47 00 00", "18cb0071"),
             Some(AfiSafiDisable),
         ),
-        ("withdrawals of such a family", update("800f04 0019 46 00", "18cb0071"), Some(AfiSafiDisable)),
+        ("withdrawals of such a family", update("800f04 4004 47 00", "18cb0071"), Some(AfiSafiDisable)),
         (
             "both kinds of NLRI, discarded LOCAL_PREF",
             update("400504 00000064", "18cb0071"),
@@ -441,6 +503,15 @@ fn an_update_that_cannot_be_split_resets_the_session() {
             update("800e17 0002 01 10 20010db8000000000000000000000001 00 8100", "18cb0071"),
         ),
         ("MP_REACH_NLRI with a next hop of 5 octets", update("800e0a 0002 01 05 0000000000 00", "18cb0071")),
+        (
+            "a VPN next hop without its route distinguisher",
+            update("800e09 0001 80 04 c0000201 00", "18cb0071"),
+        ),
+        ("a labelled route without a label", update("800f04 0001 04 17", "18cb0071")),
+        ("a VPN route of 121 bits", update("800f04 0001 80 79", "18cb0071")),
+        ("a route target of 97 bits", update("800f04 0001 84 61", "18cb0071")),
+        ("an EVPN route cut short", update("800f06 0019 46 02 21 00", "18cb0071")),
+        ("a flow specification cut short", update("800f05 0001 85 f1 00", "18cb0071")),
         ("MP_REACH_NLRI cut in its next hop", update("800e06 0002 01 10 0000", "18cb0071")),
         ("MP_UNREACH_NLRI of 2 octets", update("800f02 0002", "18cb0071")),
     ] {

@@ -44,5 +44,8 @@ pub use rib::PrefixId;
 pub use speaker::{BestRoute, ConnectTarget, Effect, Engine, RefusedConnection, RouteChange, StopMode};
 pub use time::MonoTime;
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod testnet;
+
 #[cfg(test)]
 mod tests;

@@ -53,3 +53,8 @@ pub use speaker::{
     ApplyError, QueryError, RouteChange, RouteList, RouteSubscription, Speaker, SpeakerBuilder, SpeakerHandle,
     StartError, Stop, Stopped,
 };
+
+/// The examples of the project's README are compiled as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -14,6 +14,7 @@ use crate::netlink::{Monitor, RouteSocket};
 use crate::planner::{Planner, Work};
 use crate::status::{FibEvent, FibStatus, InstalledKind, InstalledNextHop, InstalledRoute};
 use crate::task::{Demand, Ears, Question, Task, now};
+use crate::worker::Worker;
 
 /// Calls that wait for the task; more wait in their callers.
 const CALLS_MAX: usize = 16;
@@ -93,7 +94,7 @@ impl Fib {
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let task = Task {
             planner,
-            kernel: Some(kernel),
+            worker: Worker::new(kernel),
             ears,
             demands: demands_rx,
             questions: questions_rx,

@@ -18,7 +18,7 @@
 //!   removed before the owner says that it has [converged](Fib::converged).
 //! - **The kernel is the truth about the kernel**: changes by others are heard of and repaired; when hearing fails (a
 //!   full buffer, an interrupted dump, an interface that takes its routes along) the kernel is read back and compared.
-//! - **Bounded**: one batch on its way, the latest state of a prefix wins, and a full queue makes
+//! - **Bounded**: two batches on their way, the latest state of a prefix wins, and a full queue makes
 //!   [`Fib::apply`] wait.
 //!
 //! # What does not belong here
@@ -37,6 +37,7 @@ mod planner;
 mod resolve;
 mod status;
 mod task;
+mod worker;
 
 pub use config::{FibConfig, NexthopObjects};
 pub use error::{ConfigError, FibError, Refusal};

@@ -1,26 +1,26 @@
 //! The task between the planner and the kernel. One per `Fib`.
 //!
 //! ```text
-//! Fib ── changes (bounded) ──> ┌──────┐ ── batch or dump, one at a time ──> blocking thread: request socket
-//! Fib ── questions (bounded) > │ task │ <── how it ended ──────────────────
+//! Fib ── changes (bounded) ──> ┌──────┐ ── batches or a dump ─> worker: blocking thread, request socket
+//! Fib ── questions (bounded) > │ task │ <── how they ended ────
 //! monitor socket ── notices ─> └──────┘ ── status (watch), events (broadcast) ──> whoever looks
 //! ```
 //!
-//! The kernel works inside the `send` call, for milliseconds per batch, so batches run on a blocking thread and the
-//! runtime's own threads stay free. No logic lives here: that is the planner's.
+//! While the worker has the kernel do one batch, the next is planned here. No logic lives in this file: that is the
+//! planner's.
 
 use std::future;
 use std::time::Instant;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use crate::error::FibError;
-use crate::kernel::{Kernel, Lost, Notice, Refusals, Scope, Snapshot};
+use crate::kernel::{Kernel, Lost, Notice, Snapshot};
 use crate::model::{Change, Route};
 use crate::netlink::Monitor;
 use crate::planner::{Planner, Work};
 use crate::status::{FibEvent, FibStatus};
+use crate::worker::{Done, Order, Worker};
 
 /// What the owner wants. Not read while the queue is full: that is the back-pressure.
 pub(crate) enum Demand {
@@ -64,8 +64,7 @@ pub(crate) fn now() -> Instant {
 
 pub(crate) struct Task<K> {
     pub(crate) planner: Planner,
-    /// `None` while it works.
-    pub(crate) kernel: Option<K>,
+    pub(crate) worker: Worker<K>,
     pub(crate) ears: Ears,
     pub(crate) demands: mpsc::Receiver<Demand>,
     pub(crate) questions: mpsc::Receiver<Question>,
@@ -79,48 +78,50 @@ enum Waiter {
     Removed { before: u64, reply: oneshot::Sender<usize> },
 }
 
-/// A piece of work on the blocking thread, which has the kernel and gives it back.
-type Job<K> = JoinHandle<(K, Done)>;
-
-enum Done {
-    Batch(Result<Refusals, Lost>),
-    Dump(Result<Snapshot, Lost>),
-    Read(Result<Snapshot, Lost>, oneshot::Sender<Result<Snapshot, FibError>>),
+/// A demand that is being taken in. Long ones are taken in piece by piece: the first routes are on their way to the
+/// kernel before the last have been looked at, and notices are heard meanwhile.
+enum Intake {
+    Apply(std::vec::IntoIter<Change>, oneshot::Sender<()>),
+    Replace(std::vec::IntoIter<Route>, oneshot::Sender<()>),
 }
+
+/// Routes or changes taken in at a time.
+const INTAKE_LEN: usize = 4096;
 
 impl<K: Kernel> Task<K> {
     /// Runs until the owner's handle is gone.
     pub(crate) async fn run(mut self) {
-        let mut job: Option<Job<K>> = None;
+        let mut intake: Option<Intake> = None;
         let mut waiters: Vec<Waiter> = Vec::new();
-        let mut readers: Vec<oneshot::Sender<Result<Snapshot, FibError>>> = Vec::new();
         let mut notices = Vec::new();
         loop {
             self.planner.set_listened_to(self.events.receiver_count() > 0);
-            if let Some(kernel) = self.kernel.take() {
-                job = self.next_job(kernel, &mut readers);
+            while let Some(work) = self.planner.next_work(now()) {
+                self.worker.give(match work {
+                    Work::Batch(ops) => Order::Batch(ops),
+                    Work::Dump(scope) => Order::Dump(scope),
+                });
             }
-            self.publish(&mut waiters);
+            self.publish(intake.is_some(), &mut waiters);
             let deadline = self.planner.next_deadline();
             tokio::select! {
-                done = finished(&mut job) => {
-                    job = None;
-                    match done {
-                        Ok((kernel, done)) => self.done(kernel, done),
-                        Err(error) => {
-                            // The runtime shuts down, or the kernel's code panicked: a bug, told by the panic.
-                            tracing::error!(%error, "the FIB's worker has stopped");
-                            return;
-                        }
+                done = self.worker.done() => match done {
+                    Ok(done) => self.done(done),
+                    Err(error) => {
+                        tracing::error!(%error, "the FIB's worker has stopped");
+                        return;
                     }
-                }
-                demand = self.demands.recv(), if !self.planner.is_full() => match demand {
-                    Some(demand) => self.demand(demand, &mut waiters),
+                },
+                demand = self.demands.recv(), if intake.is_none() && !self.planner.is_full() => match demand {
+                    Some(demand) => intake = self.demand(demand, &mut waiters),
                     None => return,
                 },
+                () = tokio::task::yield_now(), if intake.is_some() => {
+                    intake = intake.and_then(|intake| self.take_in(intake));
+                }
                 question = self.questions.recv() => match question {
                     Some(Question::Flush(reply)) => waiters.push(Waiter::Flush(reply)),
-                    Some(Question::Installed(reply)) => readers.push(reply),
+                    Some(Question::Installed(reply)) => self.worker.give(Order::Read(reply)),
                     None => return,
                 },
                 heard = self.ears.notices(&mut notices) => {
@@ -138,37 +139,9 @@ impl<K: Kernel> Task<K> {
         }
     }
 
-    fn next_job(
-        &mut self,
-        mut kernel: K,
-        readers: &mut Vec<oneshot::Sender<Result<Snapshot, FibError>>>,
-    ) -> Option<Job<K>> {
-        if let Some(reader) = readers.pop() {
-            return Some(tokio::task::spawn_blocking(move || {
-                let done = Done::Read(kernel.dump(Scope::Full), reader);
-                (kernel, done)
-            }));
-        }
-        match self.planner.next_work(now()) {
-            None => {
-                self.kernel = Some(kernel);
-                None
-            }
-            Some(Work::Batch(ops)) => Some(tokio::task::spawn_blocking(move || {
-                let done = Done::Batch(kernel.execute(&ops));
-                (kernel, done)
-            })),
-            Some(Work::Dump(scope)) => Some(tokio::task::spawn_blocking(move || {
-                let done = Done::Dump(kernel.dump(scope));
-                (kernel, done)
-            })),
-        }
-    }
-
-    fn done(&mut self, kernel: K, done: Done) {
-        self.kernel = Some(kernel);
+    fn done(&mut self, done: Done) {
         match done {
-            Done::Batch(result) => self.planner.batch_done(now(), result),
+            Done::Batch(ops, result) => self.planner.batch_done(now(), ops, result),
             Done::Dump(result) => self.planner.dump_done(now(), result),
             Done::Read(result, reply) => {
                 let _ = reply.send(result.map_err(Lost::into_error));
@@ -176,15 +149,13 @@ impl<K: Kernel> Task<K> {
         }
     }
 
-    fn demand(&mut self, demand: Demand, waiters: &mut Vec<Waiter>) {
-        // An owner that no longer waits for the answer has said it all the same.
+    /// Takes a demand, or begins to.
+    fn demand(&mut self, demand: Demand, waiters: &mut Vec<Waiter>) -> Option<Intake> {
         match demand {
-            Demand::Apply(changes, reply) => {
-                changes.into_iter().for_each(|change| self.planner.apply(change));
-                let _ = reply.send(());
-            }
+            Demand::Apply(changes, reply) => return self.take_in(Intake::Apply(changes.into_iter(), reply)),
             Demand::Converged(reply) => {
                 self.planner.converged();
+                // An owner that no longer waits for the answer has said it all the same.
                 let _ = reply.send(());
             }
             Demand::RemoveAll(reply) => {
@@ -193,19 +164,42 @@ impl<K: Kernel> Task<K> {
                 waiters.push(Waiter::Removed { before, reply });
             }
             Demand::ReplaceAll(routes, reply) => {
-                self.planner.replace_all(routes);
+                self.planner.begin_replacement(&routes);
+                return Some(Intake::Replace(routes.into_iter(), reply));
+            }
+        }
+        None
+    }
+
+    /// Takes the next piece of a demand in; returns the rest of it.
+    fn take_in(&mut self, intake: Intake) -> Option<Intake> {
+        match intake {
+            Intake::Apply(mut changes, reply) => {
+                changes.by_ref().take(INTAKE_LEN).for_each(|change| self.planner.apply(change));
+                if changes.len() > 0 {
+                    return Some(Intake::Apply(changes, reply));
+                }
+                let _ = reply.send(());
+            }
+            Intake::Replace(mut routes, reply) => {
+                routes.by_ref().take(INTAKE_LEN).for_each(|route| self.planner.name(&route));
+                if routes.len() > 0 {
+                    return Some(Intake::Replace(routes, reply));
+                }
+                self.planner.end_replacement();
                 let _ = reply.send(());
             }
         }
+        None
     }
 
-    fn publish(&mut self, waiters: &mut Vec<Waiter>) {
+    fn publish(&mut self, is_taking_in: bool, waiters: &mut Vec<Waiter>) {
         while let Some(event) = self.planner.poll_event() {
             // Nobody listening is no error.
             let _ = self.events.send(event);
         }
         let status = self.planner.status();
-        if !waiters.is_empty() && self.planner.is_idle() {
+        if !waiters.is_empty() && !is_taking_in && self.planner.is_idle() {
             for waiter in waiters.drain(..) {
                 let _ = match waiter {
                     Waiter::Flush(reply) => reply.send(status.clone()).is_ok(),
@@ -222,13 +216,6 @@ impl<K: Kernel> Task<K> {
             }
             has_changed
         });
-    }
-}
-
-async fn finished<T>(job: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
-    match job {
-        Some(job) => job.await,
-        None => future::pending().await,
     }
 }
 

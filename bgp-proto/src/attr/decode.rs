@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use crate::attr::next_hop::is_ipv4_host;
 use crate::attr::{
-    Aggregator, AsPath, AttributeRule, Origin, PathAttributes, RawAttribute, RawAttributes, UnknownAttribute,
-    rule,
+    Acceptance, Aggregator, Aigp, AsPath, AttributeRule, Origin, PathAttributes, RawAttribute, RawAttributes,
+    UnknownAttribute, rule,
 };
 use crate::code_points::{AttributeCode, AttributeFlags};
 use crate::error::{AttributeError, AttributeErrorReason, AttributeProblem, UpdateErrorAction};
 use crate::session_params::{PeerType, SessionParams};
-use crate::types::{Asn, BgpId, Community, ExtendedCommunity, LargeCommunity};
+use crate::types::{Asn, BgpId, Community, ExtendedCommunity, Ipv6ExtendedCommunity, LargeCommunity};
 use crate::wire::Reader;
 
 /// The most problems that one report lists; the strongest action counts them all.
@@ -125,7 +125,15 @@ impl Block<'_> {
             return unknown(raw, attributes);
         };
         self.check(raw, rule)?;
-        self.value(raw, attributes)
+        self.value(raw, attributes)?;
+        // RFC 4271 §5: once set, it stays. Where it has no meaning it is ignored.
+        if raw.flags.contains(AttributeFlags::PARTIAL)
+            && rule.flags == AttributeFlags::OPTIONAL_TRANSITIVE
+            && rule.accepted != Acceptance::TwoOctetAsOnly
+        {
+            attributes.partial.insert(raw.code);
+        }
+        Ok(())
     }
 
     fn check(&self, raw: &RawAttribute<'_>, rule: &AttributeRule) -> Result<(), AttributeErrorReason> {
@@ -169,6 +177,12 @@ impl Block<'_> {
             // RFC 6793 §6: confederation segments are dropped, not an error.
             AttributeCode::AS4_PATH => self.as4_path = Some(AsPath::read(value, true, true)?),
             AttributeCode::AS4_AGGREGATOR => self.as4_aggregator = Some(aggregator(value, true)?),
+            AttributeCode::IPV6_EXTENDED_COMMUNITIES => {
+                let (chunks, _) = value.as_chunks::<20>();
+                to.ipv6_extended_communities = chunks.iter().copied().map(Ipv6ExtendedCommunity).collect();
+            }
+            AttributeCode::AIGP => to.aigp = Some(Aigp::decode(value)?),
+            AttributeCode::OTC => to.otc = Some(Asn(number(value)?)),
             AttributeCode::LARGE_COMMUNITIES => to.large_communities = large_communities(value),
             _ => {}
         }

@@ -108,6 +108,11 @@ impl Writer<'_> {
         if !self.four_octet {
             self.as4();
         }
+        let addresses = from.ipv6_extended_communities.iter().map(|community| community.0);
+        self.put_list(transitive, AttributeCode::IPV6_EXTENDED_COMMUNITIES, addresses);
+        if let Some(aigp) = &from.aigp {
+            self.put(AttributeFlags::OPTIONAL, AttributeCode::AIGP, aigp.tlvs());
+        }
         let len = from.large_communities.len().saturating_mul(12);
         if len > 0 {
             self.begin(transitive, AttributeCode::LARGE_COMMUNITIES, len);
@@ -116,6 +121,9 @@ impl Writer<'_> {
                 self.out.put_u32(community.local1);
                 self.out.put_u32(community.local2);
             }
+        }
+        if let Some(Asn(otc)) = from.otc {
+            self.put(transitive, AttributeCode::OTC, &otc.to_be_bytes());
         }
     }
 
@@ -166,6 +174,12 @@ impl Writer<'_> {
 
     fn begin(&mut self, flags: AttributeFlags, code: AttributeCode, len: usize) {
         self.unknown_up_to(code.0);
+        let is_partial = self.attributes.partial.contains(code);
+        let flags = if is_partial && flags == AttributeFlags::OPTIONAL_TRANSITIVE {
+            flags | AttributeFlags::PARTIAL
+        } else {
+            flags
+        };
         put_attribute_header(self.out, flags, code, len);
     }
 

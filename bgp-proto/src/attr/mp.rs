@@ -7,7 +7,7 @@ use crate::attr::next_hop::{NextHop, OpaqueNextHop};
 use crate::attr::raw::rebuild;
 use crate::code_points::{AttributeCode, AttributeFlags};
 use crate::error::{AttributeError, AttributeErrorReason, EncodeError, NlriError};
-use crate::nlri::{Form, NlriIter, OpaqueNlriBuf, OpaqueNlriIter, PathNlri, put_nlri};
+use crate::nlri::{Form, NlriIter, OpaqueNlriBuf, OpaqueNlriIter, PathNlri, check_nlri, put_nlri};
 use crate::session_params::SessionParams;
 use crate::types::{Afi, AfiSafi, Safi};
 use crate::wire::{Reader, Short};
@@ -163,14 +163,15 @@ impl MpNlri {
 
     /// Splits a field of the family.
     pub(crate) fn read(bytes: &[u8], family: AfiSafi, params: &SessionParams) -> Result<MpNlri, NlriError> {
-        let has_path_ids = params.add_path_rx(family);
-        match MpNlri::empty(family) {
-            MpNlri::Prefixes(_) => read_prefixes(bytes, family, params).map(MpNlri::Prefixes),
-            MpNlri::Opaque(_) => OpaqueNlriIter::new(bytes, family, has_path_ids)
-                .map(|nlri| nlri.map(OpaqueNlriBuf::from))
-                .collect::<Result<_, _>>()
-                .map(MpNlri::Opaque),
+        if let MpNlri::Prefixes(_) = MpNlri::empty(family) {
+            return read_prefixes(bytes, family, params).map(MpNlri::Prefixes);
         }
+        // Counted first: a list that grows costs twice what it holds.
+        let mut routes = Vec::with_capacity(check_nlri(bytes, family, params.add_path_rx(family))?);
+        for nlri in OpaqueNlriIter::new(bytes, family, params.add_path_rx(family)) {
+            routes.push(nlri?.into());
+        }
+        Ok(MpNlri::Opaque(routes))
     }
 
     /// Appends the field.
@@ -238,13 +239,13 @@ pub(crate) fn read_prefixes(
     family: AfiSafi,
     params: &SessionParams,
 ) -> Result<Vec<PathNlri>, NlriError> {
-    NlriIter::new(bytes, family, params.add_path_rx(family))
-        .map(|nlri| {
-            let nlri = nlri?;
-            let prefix = nlri.to_ipnet(family).ok_or(NlriError::UnsupportedFamily { family })?;
-            Ok(PathNlri { path_id: nlri.path_id, prefix })
-        })
-        .collect()
+    let mut prefixes = Vec::with_capacity(check_nlri(bytes, family, params.add_path_rx(family))?);
+    for nlri in NlriIter::new(bytes, family, params.add_path_rx(family)) {
+        let nlri = nlri?;
+        let prefix = nlri.to_ipnet(family).ok_or(NlriError::UnsupportedFamily { family })?;
+        prefixes.push(PathNlri { path_id: nlri.path_id, prefix });
+    }
+    Ok(prefixes)
 }
 
 /// Appends a field of plain prefixes.

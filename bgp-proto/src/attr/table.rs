@@ -113,7 +113,10 @@ const RULES: &[AttributeRule] = {
         row(Code::EXTENDED_COMMUNITIES, TRANSITIVE,     NonZeroMultipleOf(8),  Withdraw, Everywhere,     "RFC 7606 §7.14"),
         row(Code::AS4_PATH,             TRANSITIVE,     Any,                   Discard,  TwoOctetAsOnly, "RFC 6793 §6"),
         row(Code::AS4_AGGREGATOR,       TRANSITIVE,     Exactly(8),            Discard,  TwoOctetAsOnly, "RFC 6793 §6"),
+        row(Code::IPV6_EXTENDED_COMMUNITIES, TRANSITIVE, NonZeroMultipleOf(20), Withdraw, Everywhere,    "RFC 7606 §7.15"),
+        row(Code::AIGP,                 NON_TRANSITIVE, Any,                   Discard,  InternalOnly,   "RFC 7311 §3.2"),
         row(Code::LARGE_COMMUNITIES,    TRANSITIVE,     NonZeroMultipleOf(12), Withdraw, Everywhere,     "RFC 8092 §6"),
+        row(Code::OTC,                  TRANSITIVE,     Exactly(4),            Withdraw, Everywhere,     "RFC 9234 §5"),
     ]
 };
 

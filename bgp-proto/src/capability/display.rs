@@ -15,6 +15,21 @@ impl fmt::Display for Capability {
             Self::EnhancedRouteRefresh => f.write_str("enhanced route refresh"),
             Self::FourOctetAs(asn) => write!(f, "4-octet AS {asn}"),
             Self::GracefulRestart(restart) => restart.fmt(f),
+            Self::OutboundRouteFiltering(families) => {
+                f.write_str("outbound route filtering")?;
+                list(f, families, |f, covered| {
+                    write!(f, "{}", covered.family)?;
+                    covered.kinds.iter().try_for_each(|(kind, direction)| {
+                        let direction = match direction {
+                            1 => "receive",
+                            2 => "send",
+                            3 => "both",
+                            _ => "undefined",
+                        };
+                        write!(f, " type {kind} {direction}")
+                    })
+                })
+            }
             Self::AddPath(families) => {
                 f.write_str("add-path")?;
                 list(f, families, |f, (family, direction)| write!(f, "{family} {direction}"))
@@ -110,7 +125,7 @@ impl fmt::Display for Octets {
 
 #[cfg(test)]
 mod tests {
-    use super::super::GracefulRestartFamily;
+    use super::super::{GracefulRestartFamily, OutboundFilterFamily};
     use super::*;
     use crate::types::{AfiSafi, Asn};
 
@@ -139,6 +154,13 @@ mod tests {
                 "add-path ipv4-unicast receive, ipv6-unicast both",
             ),
             (Capability::AddPath(vec![]), "add-path"),
+            (
+                Capability::OutboundRouteFiltering(vec![OutboundFilterFamily {
+                    family: v4,
+                    kinds: vec![(64, 3), (128, 1), (3, 0)],
+                }]),
+                "outbound route filtering ipv4-unicast type 64 both type 128 receive type 3 undefined",
+            ),
             (
                 Capability::ExtendedNextHop(vec![(v4, Afi::IPV6), (v6, Afi(7))]),
                 "extended next hop ipv4-unicast over ipv6, ipv6-unicast over afi-7",

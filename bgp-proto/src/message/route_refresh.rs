@@ -18,7 +18,7 @@ use crate::wire::Reader;
 /// ```
 ///
 /// A request may be followed by outbound route filters (RFC 5291). We never offer them, so a peer has no reason to send
-/// any; if one does, they are skipped and the request stands.
+/// any; if one does, they are skipped and the request stands. [`OutboundFilters`](crate::OutboundFilters) shows them.
 ///
 /// ```
 /// use bgp_proto::{AfiSafi, Decoder, Message, RouteRefresh, SessionParams};

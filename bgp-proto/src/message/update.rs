@@ -64,7 +64,8 @@ impl Update {
         Update { mp_unreach, ..Update::default() }
     }
 
-    /// The family whose End-of-RIB marker this is, if it is one.
+    /// The family whose End-of-RIB marker this is, if it is one. Attributes that were dropped unread leave no trace here;
+    /// [`UpdateView::end_of_rib`] sees the octets.
     pub fn is_end_of_rib(&self) -> Option<AfiSafi> {
         let is_empty = self.withdrawn.is_empty()
             && self.nlri.is_empty()
@@ -154,60 +155,62 @@ impl Update {
 
     /// Appends the message body. MP_REACH_NLRI and MP_UNREACH_NLRI come first (RFC 7606 §5.1).
     pub(crate) fn encode_body(&self, params: &SessionParams, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let classic = |nlri: &[PathNlri]| {
-            let mut field = BytesMut::new();
-            put_prefixes(&mut field, nlri, AfiSafi::IPV4_UNICAST, params).map(|()| field)
-        };
-        let field = |nlri: &MpNlri, family| {
-            let mut field = BytesMut::new();
-            nlri.put(&mut field, family, params).map(|()| field)
-        };
-        let withdrawn = classic(&self.withdrawn)?;
-        let nlri = classic(&self.nlri)?;
-        let mut attributes = BytesMut::new();
-        if let Some(reach) = &self.mp_reach {
-            put_reach(&mut attributes, reach, &field(&reach.nlri, reach.family)?, params)?;
-        }
-        if let Some(unreach) = &self.mp_unreach {
-            let nlri = field(&unreach.nlri, unreach.family)?;
-            let len = nlri.len().saturating_add(3);
-            put_attribute_header(
-                &mut attributes,
-                AttributeFlags::OPTIONAL,
-                AttributeCode::MP_UNREACH_NLRI,
-                len,
-            );
-            attributes.put_u16(unreach.family.afi.0);
-            attributes.put_u8(unreach.family.safi.0);
-            attributes.put_slice(&nlri);
-        }
-        self.attributes.encode(params, &mut attributes);
-        for counted in [&withdrawn, &attributes] {
-            // Saturation is harmless: what does not fit here makes the message too long, which the caller checks.
-            out.put_u16(u16::try_from(counted.len()).unwrap_or(u16::MAX));
-            out.put_slice(counted);
-        }
-        out.put_slice(&nlri);
-        Ok(())
+        put_counted(out, |out| put_prefixes(out, &self.withdrawn, AfiSafi::IPV4_UNICAST, params))?;
+        put_counted(out, |out| {
+            if let Some(reach) = &self.mp_reach {
+                put_reach(out, reach, params)?;
+            }
+            if let Some(unreach) = &self.mp_unreach {
+                put_unreach(out, unreach, params)?;
+            }
+            self.attributes.encode(params, out);
+            Ok(())
+        })?;
+        put_prefixes(out, &self.nlri, AfiSafi::IPV4_UNICAST, params)
     }
 }
 
-fn put_reach(
+/// A length of two octets and what it counts.
+fn put_counted(
     out: &mut BytesMut,
-    reach: &MpReach,
-    nlri: &[u8],
-    params: &SessionParams,
+    content: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
-    let MpReach { family, next_hop, .. } = reach;
+    let at = out.len();
+    out.put_u16(0);
+    let start = out.len();
+    content(out)?;
+    // Saturation is harmless: what does not fit here makes the message too long, which the caller checks.
+    let length = u16::try_from(out.len().saturating_sub(start)).unwrap_or(u16::MAX);
+    if let Some(field) = out.get_mut(at..start) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
+}
+
+fn put_unreach(out: &mut BytesMut, unreach: &MpUnreach, params: &SessionParams) -> Result<(), EncodeError> {
+    let mut nlri = BytesMut::new();
+    unreach.nlri.put(&mut nlri, unreach.family, params)?;
+    let len = nlri.len().saturating_add(3);
+    put_attribute_header(out, AttributeFlags::OPTIONAL, AttributeCode::MP_UNREACH_NLRI, len);
+    out.put_u16(unreach.family.afi.0);
+    out.put_u8(unreach.family.safi.0);
+    out.put_slice(&nlri);
+    Ok(())
+}
+
+fn put_reach(out: &mut BytesMut, reach: &MpReach, params: &SessionParams) -> Result<(), EncodeError> {
+    let MpReach { family, next_hop, nlri } = reach;
     if !fits(*next_hop, *family, params) {
         return Err(EncodeError::FamilyMismatch { family: *family });
     }
-    let len = nlri.len().saturating_add(usize::from(next_hop.wire_len())).saturating_add(5);
+    let mut field = BytesMut::new();
+    nlri.put(&mut field, *family, params)?;
+    let len = field.len().saturating_add(usize::from(next_hop.wire_len())).saturating_add(5);
     put_attribute_header(out, AttributeFlags::OPTIONAL, AttributeCode::MP_REACH_NLRI, len);
     out.put_u16(family.afi.0);
     out.put_u8(family.safi.0);
     next_hop.put(out);
     out.put_u8(0);
-    out.put_slice(nlri);
+    out.put_slice(&field);
     Ok(())
 }

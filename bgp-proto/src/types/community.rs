@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Asn, ParseValueError, decimal};
 
@@ -142,6 +142,45 @@ impl FromStr for ExtendedCommunity {
     }
 }
 
+/// An extended community of twenty octets, around an IPv6 address (RFC 5701).
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// | 0x00 or 0x40  |   sub-type    |    Global administrator       |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+                               |
+/// |                        (16 octets)                            |
+/// |                               +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |                               |    Local administrator        |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// ```
+///
+/// Written `rt:[2001:db8::1]:100`, `soo:[2001:db8::1]:100`; other types as `0x000b:[2001:db8::1]:100`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ipv6ExtendedCommunity(pub [u8; 20]);
+
+impl fmt::Display for Ipv6ExtendedCommunity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [high, low, address @ .., a, b] = self.0;
+        match SUB_TYPES.iter().find(|(_, sub_type)| (high, *sub_type) == (0, low)) {
+            Some((name, _)) => f.write_str(name)?,
+            None => write!(f, "{:#06x}", u16::from_be_bytes([high, low]))?,
+        }
+        write!(f, ":[{}]:{}", Ipv6Addr::from(address), u16::from_be_bytes([a, b]))
+    }
+}
+
+impl FromStr for Ipv6ExtendedCommunity {
+    type Err = ParseValueError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        ipv6_extended(text).ok_or_else(|| {
+            ParseValueError::new("an IPv6 extended community such as rt:[2001:db8::1]:100", text)
+        })
+    }
+}
+
 /// A large community of twelve octets (RFC 8092), written `64496:1:2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LargeCommunity {
@@ -188,6 +227,27 @@ fn extended(text: &str) -> Option<ExtendedCommunity> {
             with_as(asn, asn.needs_four_octets(), *sub_type, local)
         }
     }
+}
+
+fn ipv6_extended(text: &str) -> Option<Ipv6ExtendedCommunity> {
+    let (kind, rest) = text.split_once(":[")?;
+    let (address, local) = rest.split_once("]:")?;
+    let kind = match SUB_TYPES.iter().find(|(name, _)| *name == kind) {
+        Some((_, sub_type)) => u16::from(*sub_type),
+        None => {
+            let hex = kind.strip_prefix("0x")?;
+            let is_plain = hex.len() == 4 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_plain.then(|| u16::from_str_radix(hex, 16).ok())??
+        }
+    };
+    let address: Ipv6Addr = address.parse().ok()?;
+    let local: u16 = decimal(local)?;
+    let mut octets = [0; 20];
+    let [first, second, middle @ .., a, b] = &mut octets;
+    [*first, *second] = kind.to_be_bytes();
+    *middle = address.octets();
+    [*a, *b] = local.to_be_bytes();
+    Some(Ipv6ExtendedCommunity(octets))
 }
 
 fn with_as(asn: Asn, four_octets: bool, sub_type: u8, local: u32) -> Option<ExtendedCommunity> {
@@ -245,6 +305,18 @@ mod tests {
         assert_eq!(ExtendedCommunity::route_target(Asn(65000), 100), "rt:65000:100".parse().ok());
         assert!(ExtendedCommunity([0x40, 0, 0, 0, 0, 0, 0, 0]).to_string().starts_with("0x40"));
         assert!(!ExtendedCommunity([0x40, 0, 0, 0, 0, 0, 0, 0]).is_transitive());
+    }
+
+    #[test]
+    fn ipv6_extended_community_notations() {
+        for (text, head) in [("rt:[2001:db8::1]:100", [0, 2]), ("0x400b:[fd00::2]:0", [0x40, 0x0b])] {
+            let community: Ipv6ExtendedCommunity = text.parse().unwrap();
+            assert_eq!(community.0[..2], head);
+            assert_eq!(community.to_string(), text);
+        }
+        for text in ["", "rt:2001:db8::1:1", "rt:[::]:65536", "0x1:[::]:1", "x:[::]:1"] {
+            assert!(text.parse::<Ipv6ExtendedCommunity>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bgp_proto::*;
 
-use super::{hex, message};
+use super::{families, hex, message};
 
 /// One message: decoding `bytes` gives `value`, encoding `value` gives `bytes`.
 pub(crate) struct Fixture {
@@ -15,6 +15,7 @@ pub(crate) struct Fixture {
 pub(crate) fn all() -> Vec<Fixture> {
     let mut fixtures = sessions();
     fixtures.extend(updates());
+    fixtures.extend(families::fixtures());
     fixtures
 }
 
@@ -26,7 +27,13 @@ pub(crate) fn internal() -> SessionParams {
     SessionParams { peer_type: PeerType::Internal, ..external() }
 }
 
-fn fixture(name: &'static str, params: SessionParams, kind: u8, body: &str, value: Message) -> Fixture {
+pub(crate) fn fixture(
+    name: &'static str,
+    params: SessionParams,
+    kind: u8,
+    body: &str,
+    value: Message,
+) -> Fixture {
     Fixture { name, params, bytes: message(kind, &hex(body)), value }
 }
 
@@ -70,8 +77,8 @@ fn sessions() -> Vec<Fixture> {
             "open with the rarer capabilities",
             plain(),
             1,
-            "04 fde8 00b4 c0000201 2a 02 28
-             4508 00010103 00020102  0506 0001 0001 0002  4707 000101 80 015180  4600  0901 03  4902 abcd  0502 0001",
+            "04 fde8 00b4 c0000201 35 02 33
+             4508 00010103 00020102  0506 0001 0001 0002  4707 000101 80 015180  4600  0901 03  4902 abcd  0502 0001  0309 0001 00 01 02 4003 8001",
             open(
                 65000,
                 vec![
@@ -87,6 +94,10 @@ fn sessions() -> Vec<Fixture> {
                     Capability::Unknown { code: 73, value: vec![0xab, 0xcd] },
                     // The right code with a wrong length is kept, not understood.
                     Capability::Unknown { code: 5, value: vec![0, 1] },
+                    Capability::OutboundRouteFiltering(vec![OutboundFilterFamily {
+                        family: v4,
+                        kinds: vec![(64, 3), (128, 1)],
+                    }]),
                 ],
             ),
         ),
@@ -227,6 +238,27 @@ fn updates() -> Vec<Fixture> {
                         value: bytes::Bytes::from_static(&[0xbe, 0xef]),
                     }],
                     ..mandatory("")
+                },
+                nlri: nets(&["203.0.113.0/24"]),
+                ..Update::default()
+            },
+        ),
+        update(
+            "attributes that came later",
+            internal(),
+            "0000 0047
+             40 01 01 00   40 02 06 0201 0000fde8   40 03 04 c0000201   e0 08 04 fde80064
+             c0 19 14 0002 20010db8000000000000000000000001 0064
+             80 1a 0b 01 000b 00000000000005dc   e0 23 04 0000fde9
+             18 cb0071",
+            Update {
+                attributes: PathAttributes {
+                    communities: vec!["65000:100".parse().unwrap()],
+                    ipv6_extended_communities: vec!["rt:[2001:db8::1]:100".parse().unwrap()],
+                    aigp: Some(Aigp::new(1500)),
+                    otc: Some(Asn(65001)),
+                    partial: [AttributeCode::COMMUNITIES, AttributeCode::OTC].into_iter().collect(),
+                    ..mandatory("65000")
                 },
                 nlri: nets(&["203.0.113.0/24"]),
                 ..Update::default()

@@ -1,6 +1,7 @@
 //! Fixtures and generators shared by the tests of this crate.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod families;
 pub(crate) mod fixtures;
 pub(crate) mod strategies;
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::families;
 use bgp_proto::*;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use proptest::collection::vec;
@@ -11,8 +12,13 @@ use proptest::prelude::*;
 /// A session of any kind; sending and receiving are alike, so that what is encoded can be decoded.
 pub(crate) fn params() -> impl Strategy<Value = SessionParams> {
     let family_set = || {
-        (any::<bool>(), any::<bool>()).prop_map(|(v4, v6)| {
-            let families = [(v4, AfiSafi::IPV4_UNICAST), (v6, AfiSafi::IPV6_UNICAST)];
+        any::<[bool; 4]>().prop_map(|[v4, v6, vpn, evpn]| {
+            let families = [
+                (v4, AfiSafi::IPV4_UNICAST),
+                (v6, AfiSafi::IPV6_UNICAST),
+                (vpn, families::VPN_V4),
+                (evpn, families::EVPN),
+            ];
             families.into_iter().filter_map(|(is_in, family)| is_in.then_some(family)).collect::<FamilySet>()
         })
     };
@@ -110,6 +116,12 @@ pub(crate) fn capability() -> impl Strategy<Value = Capability> {
         Just(Capability::EnhancedRouteRefresh),
         Just(Capability::ExtendedMessage),
         restart,
+        vec((family(), vec(any::<(u8, u8)>(), 0..4)), 0..4).prop_map(|families| {
+            let families = families.into_iter();
+            Capability::OutboundRouteFiltering(
+                families.map(|(family, kinds)| OutboundFilterFamily { family, kinds }).collect(),
+            )
+        }),
         vec((family(), direction), 0..4).prop_map(Capability::AddPath),
         vec((family(), any::<u16>().prop_map(Afi)), 0..4).prop_map(Capability::ExtendedNextHop),
         vec(long_lived, 0..4).prop_map(Capability::LongLivedGracefulRestart),
@@ -185,6 +197,19 @@ pub(crate) fn as_path(params: &SessionParams) -> BoxedStrategy<AsPath> {
         .boxed()
 }
 
+/// The Partial bit of some of the attributes that are there and can have it.
+fn partial_of(attributes: &PathAttributes, [a, b, c, d, e, f]: [bool; 6]) -> PartialSet {
+    let candidates = [
+        (a && attributes.aggregator.is_some(), AttributeCode::AGGREGATOR),
+        (b && !attributes.communities.is_empty(), AttributeCode::COMMUNITIES),
+        (c && !attributes.extended_communities.is_empty(), AttributeCode::EXTENDED_COMMUNITIES),
+        (d && !attributes.ipv6_extended_communities.is_empty(), AttributeCode::IPV6_EXTENDED_COMMUNITIES),
+        (e && !attributes.large_communities.is_empty(), AttributeCode::LARGE_COMMUNITIES),
+        (f && attributes.otc.is_some(), AttributeCode::OTC),
+    ];
+    candidates.into_iter().filter_map(|(is_in, code)| is_in.then_some(code)).collect()
+}
+
 /// Attributes of an announcement: ORIGIN and AS_PATH are there.
 pub(crate) fn attributes(params: &SessionParams) -> BoxedStrategy<PathAttributes> {
     let is_internal = params.peer_type == PeerType::Internal;
@@ -210,8 +235,15 @@ pub(crate) fn attributes(params: &SessionParams) -> BoxedStrategy<PathAttributes
         proptest::collection::hash_set(large, 0..4),
         unknown,
     );
-    (first, second)
-        .prop_map(move |(first, second)| {
+    let third = (
+        vec(any::<[u8; 20]>().prop_map(Ipv6ExtendedCommunity), 0..3),
+        option::of(any::<u64>().prop_map(Aigp::new)),
+        option::of(any::<u32>().prop_map(Asn)),
+        any::<[bool; 6]>(),
+    );
+    (first, second, third)
+        .prop_map(move |(first, second, third)| {
+            let (ipv6_extended_communities, aigp, otc, partial) = third;
             let (origin, as_path, next_hop, med, local_pref, atomic_aggregate, aggregator) = first;
             let (communities, originator_id, cluster_list, extended_communities, large, unknown) = second;
             let unknown = unknown.into_iter().map(|(code, value)| UnknownAttribute {
@@ -219,7 +251,7 @@ pub(crate) fn attributes(params: &SessionParams) -> BoxedStrategy<PathAttributes
                 code: AttributeCode(code),
                 value: value.into(),
             });
-            PathAttributes {
+            let mut attributes = PathAttributes {
                 origin: Some(origin),
                 as_path: Some(as_path),
                 next_hop,
@@ -232,23 +264,49 @@ pub(crate) fn attributes(params: &SessionParams) -> BoxedStrategy<PathAttributes
                 cluster_list: if is_internal { cluster_list } else { Vec::new() },
                 extended_communities,
                 large_communities: large.into_iter().collect(),
+                ipv6_extended_communities,
+                aigp: aigp.filter(|_| is_internal),
+                otc,
+                partial: PartialSet::default(),
                 unknown: unknown.collect(),
-            }
+            };
+            attributes.partial = partial_of(&attributes, partial);
+            attributes
         })
         .boxed()
 }
 
+fn mp_nlri(params: &SessionParams, family: AfiSafi) -> BoxedStrategy<MpNlri> {
+    if families::ALL.contains(&family) {
+        return families::routes(params, family);
+    }
+    vec(path_nlri(params, family), 0..8).prop_map(MpNlri::Prefixes).boxed()
+}
+
 pub(crate) fn update(params: SessionParams) -> impl Strategy<Value = Update> {
     let v4 = AfiSafi::IPV4_UNICAST;
-    let mp_family = prop_oneof![Just(v4), Just(AfiSafi::IPV6_UNICAST)];
+    let mp_family = prop_oneof![
+        Just(v4),
+        Just(AfiSafi::IPV6_UNICAST),
+        Just(AfiSafi::new(Afi::IPV6, Safi::MULTICAST)),
+        proptest::sample::select(&families::ALL[..]),
+    ];
     let for_reach = params.clone();
     let reach = mp_family.clone().prop_flat_map(move |family| {
-        (next_hop(&for_reach, family), vec(path_nlri(&for_reach, family), 0..8))
-            .prop_map(move |(next_hop, nlri)| MpReach { family, next_hop, nlri: nlri.into() })
+        let next_hop = if families::ALL.contains(&family) {
+            families::next_hop(family)
+        } else {
+            next_hop(&for_reach, family)
+        };
+        (next_hop, mp_nlri(&for_reach, family)).prop_map(move |(next_hop, nlri)| MpReach {
+            family,
+            next_hop,
+            nlri,
+        })
     });
     let for_unreach = params.clone();
     let unreach = mp_family.prop_flat_map(move |family| {
-        vec(path_nlri(&for_unreach, family), 0..8).prop_map(move |nlri| MpUnreach { family, nlri: nlri.into() })
+        mp_nlri(&for_unreach, family).prop_map(move |nlri| MpUnreach { family, nlri })
     });
     (
         vec(path_nlri(&params, v4), 0..8),

@@ -71,6 +71,12 @@ impl Reloaded {
 pub(crate) enum DesiredError {
     #[error("this daemon was started without a file; start it with --config FILE to be able to reload")]
     NoFile,
+    #[error(
+        "{} is empty, which would remove every neighbour; write it under another name and rename it into place, \
+         and to leave for good use `drain`",
+        .0.display()
+    )]
+    EmptyFile(PathBuf),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -147,6 +153,10 @@ impl Desired {
 
     fn read(&self) -> Result<FileConfig, DesiredError> {
         let path = self.path.as_deref().ok_or(DesiredError::NoFile)?;
+        // Most likely caught between being emptied and being written.
+        if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
+            return Err(DesiredError::EmptyFile(path.to_owned()));
+        }
         Ok(FileConfig::load(path, self.program)?)
     }
 

@@ -2,6 +2,10 @@
 
 use super::session::StateKind;
 use bgp_proto::{Asn, BgpId};
+use std::time::Duration;
+
+/// A session that has been up for so long is not replaced by chance.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,23 +39,28 @@ impl Direction {
 pub struct OtherConnection {
     /// Its state.
     pub state: StateKind,
-    /// Established for long enough that a new connection cannot be one that was made at the same time.
-    pub is_settled: bool,
+    /// For how long its session had been up when the new connection was made; `None`: it was not yet.
+    pub up_for: Option<Duration>,
     /// Graceful restart was negotiated on it.
     pub has_graceful_restart: bool,
 }
 
 /// An acceptable OPEN came in on the `new` connection: the direction that must be closed, if any.
 ///
-/// A settled session with graceful restart gives way to a new connection, which is how a restarted neighbour
-/// is recognized (RFC 4724 §5); any other established session stays.
+/// Connections that were made at the same time are judged by the identifiers alone, also if one of them has led to a
+/// session by now: the other side may not know that yet, and if each side judged by its own state, both connections
+/// could be closed. (RFC 4271 §6.8 would keep the session unless configured otherwise.) A connection that was made
+/// later is closed, unless the session has graceful restart and had been up for a while: that is how a restarted
+/// neighbour is recognized (RFC 4724 §5).
 pub fn loser(new: Direction, other: OtherConnection, local: (BgpId, Asn), remote: (BgpId, Asn)) -> Option<Direction> {
     match other.state {
         StateKind::Idle | StateKind::Connect | StateKind::Active | StateKind::OpenSent => None,
-        StateKind::OpenConfirm if local > remote => Some(Direction::Incoming),
-        StateKind::OpenConfirm => Some(Direction::Outgoing),
-        StateKind::Established if other.is_settled && other.has_graceful_restart => Some(new.other()),
-        StateKind::Established => Some(new),
+        StateKind::OpenConfirm | StateKind::Established => Some(match other.up_for {
+            None if local > remote => Direction::Incoming,
+            None => Direction::Outgoing,
+            Some(up_for) if up_for >= SETTLED_AFTER && other.has_graceful_restart => new.other(),
+            Some(_) => new,
+        }),
     }
 }
 
@@ -63,16 +72,18 @@ mod tests {
     const LOW: (BgpId, Asn) = (BgpId(1), Asn(64512));
     const HIGH: (BgpId, Asn) = (BgpId(2), Asn(64512));
 
-    fn other(state: StateKind, is_settled: bool, has_graceful_restart: bool) -> OtherConnection {
-        OtherConnection { state, is_settled, has_graceful_restart }
+    fn other(state: StateKind, up_for_secs: Option<u64>, has_graceful_restart: bool) -> OtherConnection {
+        OtherConnection { state, up_for: up_for_secs.map(Duration::from_secs), has_graceful_restart }
     }
 
     #[test]
     fn the_connection_of_the_higher_identifier_stays() {
-        let confirm = other(StateKind::OpenConfirm, false, true);
-        for new in Direction::BOTH {
-            assert_eq!(loser(new, confirm, HIGH, LOW), Some(Incoming));
-            assert_eq!(loser(new, confirm, LOW, HIGH), Some(Outgoing));
+        let confirm = other(StateKind::OpenConfirm, None, true);
+        for state in [StateKind::OpenConfirm, StateKind::Established] {
+            for new in Direction::BOTH {
+                assert_eq!(loser(new, other(state, None, true), HIGH, LOW), Some(Incoming));
+                assert_eq!(loser(new, other(state, None, true), LOW, HIGH), Some(Outgoing));
+            }
         }
         assert_eq!(loser(Outgoing, confirm, (BgpId(1), Asn(2)), (BgpId(1), Asn(1))), Some(Incoming));
     }
@@ -80,16 +91,14 @@ mod tests {
     #[test]
     fn without_an_open_on_the_other_one_there_is_no_collision_yet() {
         for state in [StateKind::Idle, StateKind::Connect, StateKind::Active, StateKind::OpenSent] {
-            assert_eq!(loser(Incoming, other(state, false, true), LOW, HIGH), None);
+            assert_eq!(loser(Incoming, other(state, None, true), LOW, HIGH), None);
         }
     }
 
     #[test]
-    fn an_established_session_stays_unless_its_neighbour_has_restarted() {
-        for (settled, restart, expected) in
-            [(false, true, Incoming), (true, false, Incoming), (true, true, Outgoing)]
-        {
-            let established = other(StateKind::Established, settled, restart);
+    fn a_session_stays_when_another_connection_is_made_unless_its_neighbour_has_restarted() {
+        for (up_for_secs, restart, expected) in [(4, true, Incoming), (60, false, Incoming), (60, true, Outgoing)] {
+            let established = other(StateKind::Established, Some(up_for_secs), restart);
             assert_eq!(loser(Incoming, established, LOW, HIGH), Some(expected));
         }
     }

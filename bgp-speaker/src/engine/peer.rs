@@ -54,6 +54,8 @@ pub struct Connection {
     pub session: Session,
     /// The socket, or the attempt at one.
     pub conn: Option<ConnId>,
+    /// When the last socket was connected.
+    pub since: MonoTime,
 }
 
 /// What a session that is up adds to a peer.
@@ -127,7 +129,7 @@ impl Peer {
     /// In Idle.
     pub fn new(source: Source, neighbor: Neighbor, range: Option<IpNet>, seed: u64, now: MonoTime) -> Self {
         let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let connection = |salt: u32| Connection { session: Session::new((seed as u32) ^ salt | 1), conn: None };
+        let connection = |salt: u32| Connection { session: Session::new((seed as u32) ^ salt | 1), conn: None, since: now };
         Self {
             source,
             neighbor,
@@ -180,20 +182,24 @@ impl Peer {
         }
     }
 
-    /// Plans the next attempt; longer each time, until a session lasted.
-    pub fn schedule_retry(&mut self, now: MonoTime) {
-        if let Some(established) = &self.established
-            && now.since(established.since) >= BACKOFF_FORGET
-        {
+    /// For how long the session had been up at a time; `None`: it was not yet.
+    pub fn up_for(&self, at: MonoTime) -> Option<Duration> {
+        let since = self.established.as_ref()?.since;
+        (at >= since).then(|| at.since(since))
+    }
+
+    /// Plans the next attempt, and says when: longer each time, until a session lasted. `is_persistent`: an immediate
+    /// attempt would only end in the same way.
+    pub fn schedule_retry(&mut self, now: MonoTime, is_persistent: bool) -> MonoTime {
+        let has_lasted = |established: &Established| now.since(established.since) >= BACKOFF_FORGET;
+        if is_persistent {
+            self.backoff.next = BACKOFF_MAX;
+        } else if self.established.as_ref().is_some_and(has_lasted) {
             self.backoff.next = BACKOFF_MIN;
         }
         let at = now + self.backoff.next_delay();
         self.retry_at = Some(at);
-    }
-
-    /// The session ended in a way that an immediate retry would only repeat.
-    pub fn back_off_fully(&mut self) {
-        self.backoff.next = BACKOFF_MAX;
+        at
     }
 }
 

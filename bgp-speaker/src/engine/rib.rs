@@ -6,6 +6,8 @@
 //! force before; [`Rib::decide`] works it off once per batch.
 
 mod attrs;
+#[cfg(any(test, feature = "test-util"))]
+mod audit;
 mod bitmap;
 mod prefixes;
 
@@ -224,19 +226,19 @@ impl Rib {
     }
 
     /// Works off the dirty list: `select` returns the index of the best of a prefix's paths, of which there is
-    /// at least one; `ready` says whether a prefix may be decided now, else it waits for
+    /// at least one; `ready` says whether a prefix, with its best path before, may be decided now, else it waits for
     /// [`Rib::resume_deferred`]. Changes are appended to `changes`; the
     /// attribute ids in them are valid until the next [`AttrTable::collect`].
     pub fn decide(
         &mut self,
         attrs: &mut AttrTable,
-        ready: impl Fn(&Rib, PrefixId) -> bool,
+        ready: impl Fn(&Rib, PrefixId, Option<Path>) -> bool,
         mut select: impl FnMut(&AttrTable, &[Path]) -> usize,
         changes: &mut Vec<Change>,
     ) {
         let mut paths = Vec::new();
         for dirty in std::mem::take(&mut self.dirty) {
-            if !ready(self, dirty.id) {
+            if !ready(self, dirty.id, dirty.old) {
                 self.deferred.push(dirty);
                 continue;
             }

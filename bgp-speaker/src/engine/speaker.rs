@@ -1,6 +1,8 @@
 //! The engine: owner of all peers, connections, tables and groups. See [`crate::engine`] for how it is driven.
 
 mod apply;
+#[cfg(any(test, feature = "test-util"))]
+mod audit;
 mod convergence;
 mod flush;
 mod import;
@@ -15,7 +17,7 @@ use super::peer::{Peer, SourceInfo};
 use super::rib::{AttrTable, Change, LoopIdentity, PrefixId, Rib, Source};
 use super::session::Action;
 use super::time::MonoTime;
-use super::update_group::UpdateGroup;
+use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, Secret, SpeakerConfig, diff};
 use bytes::BytesMut;
 use convergence::Convergence;
@@ -97,7 +99,10 @@ pub struct Engine {
     started: MonoTime,
     stopping: bool,
     peers: Vec<Option<Box<Peer>>>,
-    free_slots: Vec<u32>,
+    /// Slots of former peers, the oldest first.
+    free_slots: VecDeque<u32>,
+    /// Slots that become free with the next batch.
+    left_slots: Vec<u32>,
     sources: Vec<SourceInfo>,
     by_address: BTreeMap<IpAddr, Source>,
     conns: HashMap<ConnId, Conn>,
@@ -105,9 +110,13 @@ pub struct Engine {
     attrs: AttrTable,
     ribs: [Rib; Family::ALL.len()],
     groups: Vec<Option<UpdateGroup>>,
+    /// Members that hold back more than this are slow.
+    slow_log_bytes: usize,
     joins: Vec<(Source, Family)>,
     refreshes: Vec<(Source, Family)>,
     recheck_emptied: bool,
+    /// Slow readers that have to wait for the next batch.
+    postponed: Vec<ConnId>,
     deadlines: Deadlines,
     effects: VecDeque<Effect>,
     writable: VecDeque<ConnId>,
@@ -144,7 +153,8 @@ impl Engine {
             started: now,
             stopping: false,
             peers: vec![None],
-            free_slots: Vec::new(),
+            free_slots: VecDeque::new(),
+            left_slots: Vec::new(),
             sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))],
             by_address: BTreeMap::new(),
             conns: HashMap::new(),
@@ -152,9 +162,11 @@ impl Engine {
             attrs: AttrTable::default(),
             ribs: [Rib::new(4), Rib::new(16)],
             groups: Vec::new(),
+            slow_log_bytes: SLOW_LOG_BYTES,
             joins: Vec::new(),
             refreshes: Vec::new(),
             recheck_emptied: false,
+            postponed: Vec::new(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
             writable: VecDeque::new(),

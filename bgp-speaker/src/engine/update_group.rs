@@ -11,6 +11,8 @@
 //! - **Slow members** leave the log when it grows past a bound, keep one dirty bit per prefix, and are served the
 //!   latest state from the RIB when they read again.
 
+#[cfg(any(test, feature = "test-util"))]
+mod audit;
 mod dump;
 mod encode;
 mod group;

@@ -132,8 +132,12 @@ async fn accept_all(socket: Arc<TcpListener>, events: mpsc::Sender<Event>) {
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // Neighbours with ttl_security count the hops of the very first answer, which no accepted socket sends yet.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+        socket.set_unicast_hops_v6(255)?;
+    } else {
+        socket.set_ttl_v4(255)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

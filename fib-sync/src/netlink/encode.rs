@@ -1,7 +1,7 @@
 //! Requests as bytes.
 //!
-//! A full table is half a million routes over a handful of contents, so the part of a route message that depends on
-//! the content alone is encoded once and copied as long as consecutive routes share it.
+//! A full table is half a million routes over a handful of contents, so a route message is encoded once and copied as
+//! long as consecutive routes differ in nothing but their prefix, which is then written over the copy's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,14 +17,56 @@ use crate::kernel::{Action, Content, Hop, Op, Ownership, Verb};
 pub(super) struct Encoder {
     ownership: Ownership,
     writer: Writer,
-    /// The content and family of `tail`, while they repeat.
-    tail_of: Option<(Arc<Content>, u8)>,
-    tail: Writer,
+    /// What the message in `pattern` says, prefix and sequence number apart.
+    pattern_of: Option<PatternKey>,
+    pattern: Writer,
+}
+
+/// Equal keys mean equal messages, prefix and sequence number apart.
+#[derive(Debug)]
+enum PatternKey {
+    Delete { family: u8, metric: u32 },
+    Set { family: u8, verb: Verb, content: Arc<Content> },
+}
+
+impl PatternKey {
+    /// The key of a route request.
+    fn of(op: &Op) -> Option<(IpNet, PatternKey)> {
+        match op {
+            Op::DeleteRoute { prefix, metric } => {
+                Some((*prefix, PatternKey::Delete { family: family_of(prefix.addr()), metric: *metric }))
+            }
+            Op::SetRoute { prefix, verb, content } => {
+                let (family, content) = (family_of(prefix.addr()), Arc::clone(content));
+                Some((*prefix, PatternKey::Set { family, verb: *verb, content }))
+            }
+            Op::DeleteNexthop { .. } | Op::SetNexthop { .. } => None,
+        }
+    }
+
+    /// The prefix of `op`, if its request differs from this one in nothing else.
+    fn prefix_of(&self, op: &Op) -> Option<IpNet> {
+        match (self, op) {
+            (PatternKey::Delete { family, metric }, Op::DeleteRoute { prefix, metric: other }) => {
+                (metric == other && *family == family_of(prefix.addr())).then_some(*prefix)
+            }
+            (
+                PatternKey::Set { family, verb, content },
+                Op::SetRoute { prefix, verb: other_verb, content: other },
+            ) => {
+                let is_same = verb == other_verb
+                    && *family == family_of(prefix.addr())
+                    && Arc::ptr_eq(content, other);
+                is_same.then_some(*prefix)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Encoder {
     pub(super) fn new(ownership: Ownership) -> Encoder {
-        Encoder { ownership, writer: Writer::default(), tail_of: None, tail: Writer::default() }
+        Encoder { ownership, writer: Writer::default(), pattern_of: None, pattern: Writer::default() }
     }
 
     pub(super) fn clear(&mut self) {
@@ -56,45 +98,59 @@ impl Encoder {
     }
 
     fn encode(&mut self, op: &Op, sequence: u32) {
+        if let Some(prefix) = self.pattern_of.as_ref().and_then(|key| key.prefix_of(op)) {
+            return self.copy_pattern(&prefix, sequence);
+        }
         match op {
             Op::DeleteNexthop { id } => nexthop::encode_delete(&mut self.writer, *id, sequence),
-            Op::DeleteRoute { prefix, metric } => self.delete_route(prefix, *metric, sequence),
             Op::SetNexthop { id, content, verb } => {
                 let protocol = self.ownership.protocol;
                 nexthop::encode_set(&mut self.writer, *id, content, protocol, flags_of(*verb), sequence);
             }
-            Op::SetRoute { prefix, verb, content } => self.set_route(prefix, *verb, content, sequence),
+            Op::DeleteRoute { .. } | Op::SetRoute { .. } => {
+                let Some((prefix, key)) = PatternKey::of(op) else { return };
+                self.make_pattern(&prefix, &key);
+                self.pattern_of = Some(key);
+                self.copy_pattern(&prefix, sequence);
+            }
         }
     }
 
-    fn set_route(&mut self, prefix: &IpNet, verb: Verb, content: &Arc<Content>, sequence: u32) {
-        let family = family_of(prefix.addr());
-        self.writer.begin(RTM_NEWROUTE, flags_of(verb), sequence);
-        self.route_header(prefix, content.scope(), content.route_type(), content.flags());
-        self.route_key(prefix, self.ownership.metric_for(prefix));
-        let is_cached =
-            self.tail_of.as_ref().is_some_and(|(known, of)| Arc::ptr_eq(known, content) && *of == family);
-        if !is_cached {
-            self.tail.clear();
-            encode_content(&mut self.tail, content, family);
-            self.tail_of = Some((Arc::clone(content), family));
+    /// Appends a copy of the pattern, for another prefix of the same family.
+    fn copy_pattern(&mut self, prefix: &IpNet, sequence: u32) {
+        let start = self.writer.len();
+        self.writer.put(self.pattern.bytes());
+        self.writer.patch(start + SEQUENCE_AT, &sequence.to_ne_bytes());
+        self.writer.patch(start + PREFIX_LEN_AT, &[prefix.prefix_len()]);
+        match prefix.addr() {
+            IpAddr::V4(address) => self.writer.patch(start + DESTINATION_AT, &address.octets()),
+            IpAddr::V6(address) => self.writer.patch(start + DESTINATION_AT, &address.octets()),
         }
-        self.writer.put(self.tail.bytes());
-        self.writer.finish();
     }
 
-    fn delete_route(&mut self, prefix: &IpNet, metric: u32, sequence: u32) {
-        self.writer.begin(RTM_DELROUTE, 0, sequence);
-        // Any scope and kind, but only our table, protocol and metric: all three are matched by the kernel.
-        self.route_header(prefix, RT_SCOPE_NOWHERE, 0, 0);
-        self.route_key(prefix, metric);
-        self.writer.finish();
+    fn make_pattern(&mut self, prefix: &IpNet, key: &PatternKey) {
+        self.pattern.clear();
+        match key {
+            PatternKey::Delete { metric, .. } => {
+                self.pattern.begin(RTM_DELROUTE, 0, 0);
+                // Any scope and kind, but only our table, protocol and metric: all three are matched by the kernel.
+                self.route_header(prefix, RT_SCOPE_NOWHERE, 0, 0);
+                self.route_key(prefix, *metric);
+            }
+            PatternKey::Set { family, verb, content } => {
+                self.pattern.begin(RTM_NEWROUTE, flags_of(*verb), 0);
+                self.route_header(prefix, content.scope(), content.route_type(), content.flags());
+                self.route_key(prefix, self.ownership.metric_for(prefix));
+                encode_content(&mut self.pattern, content, *family);
+            }
+        }
+        self.pattern.finish();
     }
 
     fn route_header(&mut self, prefix: &IpNet, scope: u8, route_type: u8, flags: u32) {
         let table = u8::try_from(self.ownership.table).unwrap_or(RT_TABLE_UNSPEC);
         let family = family_of(prefix.addr());
-        self.writer.put(&[
+        self.pattern.put(&[
             family,
             prefix.prefix_len(),
             0,
@@ -104,17 +160,23 @@ impl Encoder {
             scope,
             route_type,
         ]);
-        self.writer.put(&flags.to_ne_bytes());
+        self.pattern.put(&flags.to_ne_bytes());
     }
 
+    /// The destination comes first, so that it is at the same place in every route message.
     fn route_key(&mut self, prefix: &IpNet, metric: u32) {
-        self.writer.attribute_ip(RTA_DST, prefix.addr());
-        self.writer.attribute_u32(RTA_PRIORITY, metric);
+        self.pattern.attribute_ip(RTA_DST, prefix.addr());
+        self.pattern.attribute_u32(RTA_PRIORITY, metric);
         if self.ownership.table > u32::from(u8::MAX) {
-            self.writer.attribute_u32(RTA_TABLE, self.ownership.table);
+            self.pattern.attribute_u32(RTA_TABLE, self.ownership.table);
         }
     }
 }
+
+/// Where `nlmsg_seq`, `rtm_dst_len` and the value of the first attribute are in a route message.
+const SEQUENCE_AT: usize = 8;
+const PREFIX_LEN_AT: usize = HEADER_LEN + 1;
+const DESTINATION_AT: usize = HEADER_LEN + ROUTE_HEADER_LEN + ATTRIBUTE_HEADER_LEN;
 
 fn flags_of(verb: Verb) -> u16 {
     match verb {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// `nlmsghdr`: length, type, flags, sequence number, port id.
 pub(super) const HEADER_LEN: usize = 16;
 /// Length and type before an attribute's value.
-const ATTRIBUTE_HEADER_LEN: usize = 4;
+pub(super) const ATTRIBUTE_HEADER_LEN: usize = 4;
 /// The two high bits of an attribute's type are flags (nested, network byte order).
 const ATTRIBUTE_TYPE_MASK: u16 = 0x3fff;
 
@@ -170,7 +170,8 @@ impl Writer {
         self.patch(start, &len.to_ne_bytes());
     }
 
-    fn patch(&mut self, at: usize, value: &[u8]) {
+    /// Writes over what is there.
+    pub(super) fn patch(&mut self, at: usize, value: &[u8]) {
         if let Some(place) = self.bytes.get_mut(at..at + value.len()) {
             place.copy_from_slice(value);
         }

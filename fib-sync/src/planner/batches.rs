@@ -3,55 +3,54 @@
 use super::*;
 
 impl Planner {
-    /// The batch that [`next_work`](Self::next_work) gave out has ended.
-    pub(crate) fn batch_done(&mut self, now: Instant, result: Result<Refusals, Lost>) {
-        let Some(InFlight::Batch { ops, sent }) = self.in_flight.take() else { return };
+    /// The oldest batch that [`next_work`](Self::next_work) gave out has ended; its requests are handed back.
+    pub(crate) fn batch_done(&mut self, now: Instant, ops: Vec<Op>, result: Result<Refusals, Lost>) {
+        let sent = match self.in_flight.pop_front() {
+            Some(InFlight::Batch(sent)) => sent,
+            other => return self.in_flight.extend(other),
+        };
         let mut refusals = match result {
             Ok(refusals) => refusals,
-            Err(lost) => return self.batch_lost(&ops, &sent, &lost),
+            Err(lost) => return self.batch_lost(&sent, &lost),
         };
         refusals.sort_by_key(|(index, _)| *index);
         self.report(&ops, &refusals);
+        self.status.operations_ok += (ops.len() - refusals.len()) as u64;
+        self.status.operations_failed += refusals.len() as u64;
         let mut refusals = refusals.into_iter().peekable();
-        // Objects come before the routes that need them, so a route's refusal can be put down to its object's.
-        let mut refused_objects = HashSet::new();
         for (index, (op, sent)) in ops.iter().zip(sent).enumerate() {
             let refusal = refusals.next_if(|(at, _)| *at == index).map(|(_, refusal)| refusal);
-            match &refusal {
-                None => self.status.operations_ok += 1,
-                Some(_) => self.status.operations_failed += 1,
-            }
-            match op {
-                Op::DeleteNexthop { id } => match refusal {
-                    Some(refusal) if refusal.errno != libc::ENOENT => self.nexthops.refused(*id, false),
-                    _ => self.nexthops.done(*id, None),
-                },
-                Op::DeleteRoute { prefix, metric } => self.delete_done(*prefix, *metric, refusal),
-                Op::SetNexthop { id, content, .. } => match refusal {
-                    None => self.nexthops.done(*id, Some(content.clone())),
-                    Some(refusal) => {
-                        refused_objects.insert(*id);
-                        self.nexthop_refused(*id, &refusal);
-                    }
-                },
-                Op::SetRoute { prefix, content, .. } => {
-                    let is_fault_of_object = refusal.is_some() && content.nexthop_id != 0 && {
-                        let id = content.nexthop_id;
-                        refused_objects.iter().any(|refused| self.nexthops.needs(id, *refused))
-                            || refused_objects.contains(&id)
-                    };
-                    match (sent, refusal) {
-                        (Some(id), None) => self.set_done(*prefix, id),
-                        (Some(id), Some(refusal)) => {
-                            self.release_wanted(Some(id));
-                            self.set_refused(*prefix, refusal, is_fault_of_object);
-                        }
-                        (None, _) => {}
-                    }
+            match (sent, op, refusal) {
+                (Sent::Set(id, kind), _, None) => self.set_done(id, kind),
+                (Sent::Set(id, kind), Op::SetRoute { content, .. }, Some(refusal)) => {
+                    self.set_refused(id, kind, content, refusal);
                 }
+                (Sent::Delete(id), _, refusal) => self.delete_done(id, refusal),
+                (_, op, refusal) => self.other_done(op, refusal),
             }
         }
+        self.strays_due |= self.may_delete && !self.strays.is_empty();
+        self.spare_ops = ops;
         self.plan_retry(now);
+    }
+
+    /// A request that is about no route that is or was wanted has ended.
+    fn other_done(&mut self, op: &Op, refusal: Option<Refusal>) {
+        match (op, refusal) {
+            (Op::DeleteNexthop { id }, Some(refusal)) if refusal.errno != libc::ENOENT => {
+                self.nexthops.refused(*id, false);
+            }
+            (Op::DeleteNexthop { id }, _) => self.nexthops.done(*id, None),
+            (Op::DeleteRoute { prefix, metric }, refusal) => {
+                if refusal.as_ref().is_none_or(is_about_nothing) && self.strays.remove(&(*prefix, *metric)) {
+                    self.status.removed += 1;
+                    self.count_swept();
+                }
+            }
+            (Op::SetNexthop { id, content, .. }, None) => self.nexthops.done(*id, Some(content.clone())),
+            (Op::SetNexthop { id, .. }, Some(refusal)) => self.nexthop_refused(*id, &refusal),
+            (Op::SetRoute { .. }, _) => {}
+        }
     }
 
     pub(super) fn report(&mut self, ops: &[Op], refusals: &Refusals) {
@@ -67,67 +66,63 @@ impl Planner {
         self.status.last_error = Some(format!("{what}: {refusal}"));
     }
 
-    pub(super) fn set_done(&mut self, prefix: IpNet, id: SlotId) {
+    fn set_done(&mut self, id: RouteId, kind: SlotId) {
         // The reference that the request held is now the belief's.
-        self.set_belief(prefix, Belief::made(id));
-        let entry = self.routes.entry(&prefix);
+        self.set_belief(id, Belief::made(kind));
+        let entry = self.routes.entry_mut(id);
         entry.put(Flag::InFlight, false);
-        if entry.wanted() == Some(id) {
-            if !self.pending.is_empty() {
-                self.retry.succeeded |= self.pending.contains_key(&prefix);
-                self.pending_forget(&prefix);
-            }
-            self.mark_in_step(prefix);
-        } else {
-            self.enqueue(&prefix);
+        if entry.wanted() != Some(kind) {
+            return self.enqueue(id);
         }
-        self.strays_due |= self.may_delete && !self.strays.is_empty();
+        self.retry.succeeded |= self.pending_forget(id);
+        self.mark_in_step(id);
     }
 
-    pub(super) fn set_refused(&mut self, prefix: IpNet, refusal: Refusal, is_fault_of_object: bool) {
-        self.routes.entry(&prefix).put(Flag::InFlight, false);
-        if is_fault_of_object {
-            return self.enqueue(&prefix);
+    fn set_refused(&mut self, id: RouteId, kind: SlotId, content: &Arc<Content>, refusal: Refusal) {
+        self.release_wanted(kind);
+        let entry = self.routes.entry_mut(id);
+        entry.put(Flag::InFlight, false);
+        // Another answer may have changed the plan: the object that the route was to use could not be made.
+        let is_as_planned = entry.wanted() == Some(kind)
+            && self.plan(kind).is_ok_and(|planned| Arc::ptr_eq(&planned, content));
+        if !is_as_planned {
+            return self.enqueue(id);
         }
         if refusal.errno != libc::EEXIST {
-            return self.refuse(prefix, refusal, false);
+            return self.refuse(id, refusal, false);
         }
-        let is_known = self.pending.get(&prefix).is_some_and(|pending| pending.is_conflict);
+        let is_known = self.pending.get(&self.routes.prefix(id)).is_some_and(|pending| pending.is_conflict);
         if is_known {
-            return self.refuse(prefix, Refusal::with_text(libc::EEXIST, super::dumps::CONFLICT), true);
+            return self.refuse(id, Refusal::with_text(libc::EEXIST, super::dumps::CONFLICT), true);
         }
-        self.routes.entry(&prefix).put(Flag::Contested, true);
+        self.routes.entry_mut(id).put(Flag::Contested, true);
         self.request_dump(Scope::Full, ResyncReason::Exists);
     }
 
-    pub(super) fn delete_done(&mut self, prefix: IpNet, metric: u32, refusal: Option<Refusal>) {
-        let is_gone = match &refusal {
-            None => true,
-            Some(refusal) => matches!(refusal.errno, libc::ESRCH | libc::ENOENT | libc::ENODEV),
-        };
-        if metric != self.ownership.metric_for(&prefix) {
-            if is_gone && self.strays.remove(&(prefix, metric)) {
-                self.status.removed += 1;
-                self.count_swept();
-            }
-            return;
+    fn delete_done(&mut self, id: RouteId, refusal: Option<Refusal>) {
+        let entry = self.routes.entry_mut(id);
+        entry.put(Flag::InFlight, false);
+        let is_wanted = entry.wanted().is_some();
+        let was_found = matches!(entry.belief.get(), Believed::Found(_));
+        if let Some(refusal) = refusal
+            && !is_about_nothing(&refusal)
+        {
+            return if is_wanted { self.enqueue(id) } else { self.refuse(id, refusal, false) };
         }
-        self.routes.entry(&prefix).put(Flag::InFlight, false);
-        if !is_gone {
-            return self.refuse(prefix, refusal.unwrap_or_else(|| Refusal::new(libc::EIO)), false);
-        }
-        let was_found = matches!(self.routes.entry(&prefix).belief.get(), Believed::Found(_));
-        if was_found && self.routes.entry(&prefix).wanted().is_none() {
+        if was_found && !is_wanted {
             self.count_swept();
         }
         self.status.removed += 1;
-        self.set_belief(prefix, Belief::ABSENT);
-        self.pending_forget(&prefix);
-        self.emit(FibEvent::Removed { prefix });
-        if self.routes.entry(&prefix).wanted().is_some() {
-            self.enqueue(&prefix);
-        } else if !self.routes.entry(&prefix).has(Flag::Queued) {
-            self.routes.remove(&prefix);
+        self.set_belief(id, Belief::ABSENT);
+        self.pending_forget(id);
+        if self.is_listened_to {
+            let prefix = self.routes.prefix(id);
+            self.emit(FibEvent::Removed { prefix });
+        }
+        if is_wanted {
+            self.enqueue(id);
+        } else if !self.routes.entry(id).has(Flag::Queued) {
+            self.routes.remove(id);
         }
     }
 
@@ -145,9 +140,9 @@ impl Planner {
         self.nexthops.refused(id, is_foreign);
     }
 
-    pub(super) fn refuse(&mut self, prefix: IpNet, reason: Refusal, is_conflict: bool) {
-        let entry = self.routes.entry(&prefix);
-        if entry.put(Flag::InStep, false) {
+    pub(super) fn refuse(&mut self, id: RouteId, reason: Refusal, is_conflict: bool) {
+        let prefix = self.routes.prefix(id);
+        if self.routes.entry_mut(id).put(Flag::InStep, false) {
             self.status.installed -= 1;
         }
         let old = self.pending.insert(prefix, Pending { reason: reason.clone(), is_conflict });
@@ -162,27 +157,31 @@ impl Planner {
         }
     }
 
-    pub(super) fn pending_forget(&mut self, prefix: &IpNet) {
-        if !self.pending.is_empty()
-            && let Some(pending) = self.pending.remove(prefix)
-        {
-            self.status.conflicts -= usize::from(pending.is_conflict);
+    /// A route is refused no longer. Returns whether it was.
+    pub(super) fn pending_forget(&mut self, id: RouteId) -> bool {
+        if self.pending.is_empty() {
+            return false;
         }
+        let old = self.pending.remove(&self.routes.prefix(id));
+        self.status.conflicts -= usize::from(old.as_ref().is_some_and(|old| old.is_conflict));
+        old.is_some()
     }
 
-    pub(super) fn batch_lost(&mut self, ops: &[Op], sent: &[Option<SlotId>], lost: &Lost) {
+    fn batch_lost(&mut self, sent: &[Sent], lost: &Lost) {
         tracing::warn!(?lost, "the outcome of a batch is not known");
         self.status.last_error = Some(format!("batch lost: {lost:?}"));
         self.nexthops.lost();
-        sent.iter().for_each(|id| self.release_wanted(*id));
-        for op in ops {
-            if let Op::SetRoute { prefix, .. } | Op::DeleteRoute { prefix, .. } = op
-                && let Some(entry) = self.routes.get_mut(prefix)
-            {
-                entry.put(Flag::InFlight, false);
-                let prefix = *prefix;
-                self.enqueue(&prefix);
-            }
+        for sent in sent {
+            let id = match sent {
+                Sent::Delete(id) => *id,
+                Sent::Set(id, kind) => {
+                    self.release_wanted(*kind);
+                    *id
+                }
+                Sent::Other => continue,
+            };
+            self.routes.entry_mut(id).put(Flag::InFlight, false);
+            self.enqueue(id);
         }
         self.strays_due = self.may_delete && !self.strays.is_empty();
         self.dump.is_barrier = true;
@@ -193,8 +192,8 @@ impl Planner {
     }
 
     /// Replaces a belief, and moves the references that go with it. A reference for the new one is handed over.
-    pub(super) fn set_belief(&mut self, prefix: IpNet, belief: Belief) {
-        let entry = self.routes.entry(&prefix);
+    pub(super) fn set_belief(&mut self, id: RouteId, belief: Belief) {
+        let entry = self.routes.entry_mut(id);
         let old = std::mem::replace(&mut entry.belief, belief);
         if entry.wanted().is_none() {
             self.status.leftover += usize::from(belief != Belief::ABSENT);
@@ -202,18 +201,23 @@ impl Planner {
         }
         match old.get() {
             Believed::Absent => {}
-            Believed::Found(id) => {
-                if self.found.release(id).is_some() {
+            Believed::Found(found) => {
+                if self.found.release(found).is_some() {
                     self.nexthops.mark_garbage();
                 }
             }
-            Believed::Made(id) => self.release_wanted(Some(id)),
+            Believed::Made(kind) => self.release_wanted(kind),
         }
     }
 
-    pub(super) fn release_wanted(&mut self, id: Option<SlotId>) {
-        if let Some(means) = id.and_then(|id| self.wanted.release(id)) {
+    pub(super) fn release_wanted(&mut self, kind: SlotId) {
+        if let Some(means) = self.wanted.release(kind) {
             self.drop_means(means);
         }
     }
+}
+
+/// Whether a deletion was refused because there is nothing to delete.
+fn is_about_nothing(refusal: &Refusal) -> bool {
+    matches!(refusal.errno, libc::ESRCH | libc::ENOENT | libc::ENODEV)
 }

@@ -15,7 +15,10 @@ impl Planner {
 
     /// The dump that [`next_work`](Self::next_work) gave out has ended.
     pub(crate) fn dump_done(&mut self, now: Instant, result: Result<Snapshot, Lost>) {
-        let Some(InFlight::Dump { scope, since, reason }) = self.in_flight.take() else { return };
+        let (scope, since, reason) = match self.in_flight.pop_front() {
+            Some(InFlight::Dump { scope, since, reason }) => (scope, since, reason),
+            other => return self.in_flight.extend(other),
+        };
         let snapshot = match result {
             Ok(snapshot) => snapshot,
             Err(lost) => return self.dump_lost(now, scope, reason, &lost),
@@ -91,39 +94,32 @@ impl Planner {
                 self.strays.insert((route.prefix, route.metric));
                 continue;
             }
-            self.routes.entry(&route.prefix).put(Flag::Met, true);
-            if !self.is_as_believed(&route) {
+            let id = self.routes.find_or_add(&route.prefix);
+            self.routes.entry_mut(id).put(Flag::Met, true);
+            if !self.is_as_believed(id, &route) {
                 differences += 1;
-                self.believe_found(&route);
-            } else if self.is_out_of_step(&route.prefix) {
+                self.believe_found(id, &route);
+            } else if self.is_out_of_step(id) {
                 differences += 1;
-                self.look_again(route.prefix);
+                self.look_again(id);
             }
         }
         let is_vanished = |entry: &Entry| entry.belief != Belief::ABSENT && !entry.has(Flag::Met);
-        let vanished: Vec<IpNet> =
-            self.routes.iter().filter(|(_, entry)| is_vanished(entry)).map(|(prefix, _)| prefix).collect();
+        let vanished = self.routes.ids_where(is_vanished);
         differences += vanished.len();
-        vanished.into_iter().for_each(|prefix| self.believe_absent(prefix));
-        let is_contested = |entry: &Entry| entry.has(Flag::Contested);
-        let contested: Vec<IpNet> =
-            self.routes.iter().filter(|(_, entry)| is_contested(entry)).map(|(prefix, _)| prefix).collect();
-        self.clear_met();
-        contested.into_iter().for_each(|prefix| self.settle_contest(prefix));
+        vanished.into_iter().for_each(|id| self.believe_absent(id));
+        let contested = self.routes.ids_where(|entry| entry.has(Flag::Contested));
+        for entry in self.routes.entries_mut() {
+            entry.put(Flag::Met, false);
+        }
+        contested.into_iter().for_each(|id| self.settle_contest(id));
         self.strays_due = self.may_delete && !self.strays.is_empty();
         if is_first { 0 } else { differences }
     }
 
-    pub(super) fn clear_met(&mut self) {
-        for entry in self.routes.entries_mut() {
-            entry.put(Flag::Met, false);
-        }
-    }
-
     /// Whether a route as read back is what we believe to be there.
-    pub(super) fn is_as_believed(&self, route: &KernelRoute) -> bool {
-        let Some(entry) = self.routes.get(&route.prefix) else { return false };
-        match entry.belief.get() {
+    pub(super) fn is_as_believed(&self, id: RouteId, route: &KernelRoute) -> bool {
+        match self.routes.entry(id).belief.get() {
             Believed::Absent => false,
             Believed::Found(id) => self.found.value(id) == Some(&route.content),
             Believed::Made(id) => match (self.wanted.value(id), self.wanted.extra(id)) {
@@ -139,42 +135,41 @@ impl Planner {
     }
 
     /// Whether a route counts as in step but, since interfaces changed, no longer is.
-    pub(super) fn is_out_of_step(&self, prefix: &IpNet) -> bool {
-        let is_out = |entry: &Entry| entry.has(Flag::InStep) && self.presence(entry) != Presence::Equal;
-        self.routes.get(prefix).is_some_and(is_out)
+    pub(super) fn is_out_of_step(&self, id: RouteId) -> bool {
+        let entry = self.routes.entry(id);
+        entry.has(Flag::InStep) && self.presence(entry) != Presence::Equal
     }
 
-    pub(super) fn believe_found(&mut self, route: &KernelRoute) {
-        let id = self.found.acquire(&route.content);
-        self.set_belief(route.prefix, Belief::found(id));
-        self.look_again(route.prefix);
+    pub(super) fn believe_found(&mut self, id: RouteId, route: &KernelRoute) {
+        let found = self.found.acquire(&route.content);
+        self.set_belief(id, Belief::found(found));
+        self.look_again(id);
     }
 
-    pub(super) fn believe_absent(&mut self, prefix: IpNet) {
-        self.set_belief(prefix, Belief::ABSENT);
-        self.look_again(prefix);
+    pub(super) fn believe_absent(&mut self, id: RouteId) {
+        self.set_belief(id, Belief::ABSENT);
+        self.look_again(id);
     }
 
     /// The kernel is not as believed: if that takes a wanted route away, bringing it back is a repair.
-    pub(super) fn look_again(&mut self, prefix: IpNet) {
-        let entry = *self.routes.entry(&prefix);
-        if entry.has(Flag::InStep) && self.presence(&entry) != Presence::Equal {
-            let entry = self.routes.entry(&prefix);
+    pub(super) fn look_again(&mut self, id: RouteId) {
+        if self.is_out_of_step(id) {
+            let entry = self.routes.entry_mut(id);
             entry.put(Flag::InStep, false);
             entry.put(Flag::Repairing, true);
             self.status.installed -= 1;
         }
-        self.enqueue(&prefix);
+        self.enqueue(id);
     }
 
-    pub(super) fn settle_contest(&mut self, prefix: IpNet) {
-        let entry = self.routes.entry(&prefix);
+    pub(super) fn settle_contest(&mut self, id: RouteId) {
+        let entry = self.routes.entry_mut(id);
         entry.put(Flag::Contested, false);
         let is_foreign = entry.belief == Belief::ABSENT && entry.wanted().is_some();
         if is_foreign {
-            self.refuse(prefix, Refusal::with_text(libc::EEXIST, CONFLICT), true);
+            self.refuse(id, Refusal::with_text(libc::EEXIST, CONFLICT), true);
         } else {
-            self.enqueue(&prefix);
+            self.enqueue(id);
         }
     }
 }

@@ -251,6 +251,8 @@ impl Nexthops {
         let Some(object) = self.objects.get_mut(&id) else { return };
         object.is_in_flight = false;
         object.have = content;
+        // It may have been wanted to change while it was on its way.
+        self.has_repairs |= object.want.is_some() && object.have != object.want;
         if object.references == 0 {
             self.has_garbage = true;
             if object.have.is_none() {

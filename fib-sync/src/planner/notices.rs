@@ -71,15 +71,21 @@ impl Planner {
             if !is_our_key {
                 self.strays.insert((route.prefix, route.metric));
                 self.strays_due = self.may_delete;
-            } else if self.is_settled(&route.prefix) && !self.is_as_believed(route) {
-                self.believe_found(route);
+            } else if self.is_settled(&route.prefix) {
+                let id = self.routes.find_or_add(&route.prefix);
+                if !self.is_as_believed(id, route) {
+                    self.believe_found(id, route);
+                }
             }
             return;
         }
-        if is_our_key && self.is_ours(&route.prefix) && self.is_settled(&route.prefix) {
+        if is_our_key
+            && let Some(id) = self.ours(&route.prefix)
+            && self.is_settled(&route.prefix)
+        {
             // Overwritten, or put where ours had vanished from without a word. Theirs must not be replaced, so ours
             // counts as gone; if it is there all the same, the attempt to create it will tell.
-            return self.believe_absent(route.prefix);
+            return self.believe_absent(id);
         }
         self.hurry_retry(now);
     }
@@ -87,32 +93,33 @@ impl Planner {
     pub(super) fn route_removed(&mut self, now: Instant, prefix: IpNet, metric: u32, protocol: u8) {
         let is_our_key = metric == self.ownership.metric_for(&prefix);
         if protocol != self.ownership.protocol {
-            if is_our_key && self.pending.get(&prefix).is_some_and(|pending| pending.is_conflict) {
-                self.enqueue(&prefix);
+            if is_our_key
+                && self.pending.get(&prefix).is_some_and(|pending| pending.is_conflict)
+                && let Some(id) = self.routes.find(&prefix)
+            {
+                self.enqueue(id);
             }
             return self.hurry_retry(now);
         }
         if !is_our_key {
             self.strays.remove(&(prefix, metric));
-        } else if self.is_ours(&prefix) && self.is_settled(&prefix) {
-            self.believe_absent(prefix);
+        } else if let Some(id) = self.ours(&prefix)
+            && self.is_settled(&prefix)
+        {
+            self.believe_absent(id);
         }
     }
 
-    pub(super) fn is_ours(&self, prefix: &IpNet) -> bool {
-        self.routes.get(prefix).is_some_and(|entry| entry.belief != Belief::ABSENT)
+    /// The number of a prefix for which we believe to have a route.
+    fn ours(&self, prefix: &IpNet) -> Option<RouteId> {
+        self.routes.find(prefix).filter(|id| self.routes.entry(*id).belief != Belief::ABSENT)
     }
 
     /// Whether a notice about one of our routes can be taken at its word. While a request about it or a dump is
     /// under way the order of the two is not known; then a dump afterwards tells.
-    pub(super) fn is_settled(&mut self, prefix: &IpNet) -> bool {
-        let is_under_way = match &self.in_flight {
-            None => false,
-            Some(InFlight::Dump { .. }) => true,
-            Some(InFlight::Batch { .. }) => {
-                self.routes.get(prefix).is_some_and(|entry| entry.has(Flag::InFlight))
-            }
-        };
+    fn is_settled(&mut self, prefix: &IpNet) -> bool {
+        let is_under_way = self.is_dump_in_flight()
+            || self.routes.get(prefix).is_some_and(|entry| entry.has(Flag::InFlight));
         if is_under_way {
             self.request_dump(Scope::Full, ResyncReason::RouteChangedUnderway);
         }

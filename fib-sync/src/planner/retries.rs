@@ -7,8 +7,8 @@ impl Planner {
         self.retry.at = None;
         self.retry.last = Some(now);
         self.retry.succeeded = false;
-        let prefixes: Vec<IpNet> = self.pending.keys().copied().collect();
-        prefixes.iter().for_each(|prefix| self.enqueue(prefix));
+        let ids: Vec<RouteId> = self.pending.keys().filter_map(|prefix| self.routes.find(prefix)).collect();
+        ids.into_iter().for_each(|id| self.enqueue(id));
         self.retry.slow_gap = (self.retry.slow_gap * 2).min(self.config.retry_max);
         self.retry.soon_gap = (self.retry.soon_gap * 2).min(self.config.retry_max);
         self.plan_retry(now);

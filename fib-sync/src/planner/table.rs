@@ -1,8 +1,9 @@
 //! The planner's memory: one small entry per prefix, and the few things that many entries share.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 
-use hashbrown::HashMap;
+use hashbrown::hash_table::Entry as Place;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Number of a shared value in [`Slots`].
@@ -13,6 +14,8 @@ pub(super) struct SlotId(u32);
 #[derive(Debug)]
 pub(super) struct Slots<T, X> {
     ids: HashMap<T, u32>,
+    /// What was asked for last: neighbours mostly ask for the same, and a shared value is equal at a glance.
+    last: Option<(T, SlotId)>,
     slots: Vec<Option<Slot<T, X>>>,
     free: Vec<u32>,
 }
@@ -26,11 +29,24 @@ struct Slot<T, X> {
 
 impl<T: Hash + Eq + Clone, X: Default> Slots<T, X> {
     pub(super) fn new() -> Slots<T, X> {
-        Slots { ids: HashMap::new(), slots: Vec::new(), free: Vec::new() }
+        Slots { ids: HashMap::new(), last: None, slots: Vec::new(), free: Vec::new() }
     }
 
     /// The number of `value`, with one more reference to it.
     pub(super) fn acquire(&mut self, value: &T) -> SlotId {
+        if let Some((last, id)) = &self.last
+            && last == value
+        {
+            let id = *id;
+            self.retain(id);
+            return id;
+        }
+        let id = self.find_or_add(value);
+        self.last = Some((value.clone(), id));
+        id
+    }
+
+    fn find_or_add(&mut self, value: &T) -> SlotId {
         if let Some(id) = self.ids.get(value) {
             let id = SlotId(*id);
             self.retain(id);
@@ -62,6 +78,7 @@ impl<T: Hash + Eq + Clone, X: Default> Slots<T, X> {
         }
         let slot = place.take()?;
         self.ids.remove(&slot.value);
+        self.last = None;
         self.free.push(id.0);
         Some(slot.extra)
     }
@@ -144,9 +161,15 @@ pub(super) enum Flag {
     Contested = 16,
     /// Met in the current walk over everything.
     Met = 32,
+    /// Named by the set that is about to be the whole of what is wanted.
+    Named = 64,
+    /// No entry: a row without use.
+    Free = 128,
 }
 
 impl Entry {
+    const FREE: Entry = Entry { wanted: 0, belief: Belief::ABSENT, flags: Flag::Free as u8 };
+
     pub(super) fn wanted(&self) -> Option<SlotId> {
         self.wanted.checked_sub(1).map(SlotId)
     }
@@ -171,54 +194,176 @@ impl Entry {
     }
 }
 
-/// Entries by prefix. One table per family, so that an IPv4 entry costs no IPv6 key.
+/// Number of an entry in [`RouteTable`], valid for as long as the entry is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RouteId(u32);
+
+impl RouteId {
+    const IPV6: u32 = 1 << 31;
+
+    fn split(self) -> (bool, usize) {
+        (self.0 & RouteId::IPV6 != 0, (self.0 & !RouteId::IPV6) as usize)
+    }
+}
+
+/// Entries by prefix and by number. One set of rows per family, so that an IPv4 entry costs no IPv6 key.
 #[derive(Debug, Default)]
 pub(super) struct RouteTable {
-    v4: HashMap<Ipv4Net, Entry>,
-    v6: HashMap<Ipv6Net, Entry>,
+    v4: Rows<Ipv4Net>,
+    v6: Rows<Ipv6Net>,
+}
+
+/// The rows of one family in order of arrival, and where each prefix is. A prefix is looked up once when something is
+/// said about it; from then on its number says where it is.
+#[derive(Debug)]
+struct Rows<P> {
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    rows: Vec<Row<P>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Row<P> {
+    prefix: P,
+    entry: Entry,
+}
+
+impl<P> Default for Rows<P> {
+    fn default() -> Rows<P> {
+        Rows {
+            places: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            rows: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<P: Copy + Eq + Hash> Rows<P> {
+    fn find(&self, prefix: &P) -> Option<u32> {
+        let hash = self.hasher.hash_one(prefix);
+        self.places.find(hash, |place| self.rows[*place as usize].prefix == *prefix).copied()
+    }
+
+    fn find_or_add(&mut self, prefix: P) -> u32 {
+        let Rows { places, hasher, rows, free } = self;
+        let is_it = |place: &u32| rows[*place as usize].prefix == prefix;
+        match places.entry(hasher.hash_one(prefix), is_it, |place| hasher.hash_one(rows[*place as usize].prefix))
+        {
+            Place::Occupied(place) => *place.get(),
+            Place::Vacant(vacant) => {
+                let row = Row { prefix, entry: Entry::default() };
+                let place = match free.pop() {
+                    Some(place) => {
+                        rows[place as usize] = row;
+                        place
+                    }
+                    None => {
+                        rows.push(row);
+                        (rows.len() - 1) as u32
+                    }
+                };
+                vacant.insert(place);
+                place
+            }
+        }
+    }
+
+    fn remove(&mut self, place: usize) {
+        let hash = self.hasher.hash_one(self.rows[place].prefix);
+        if let Ok(found) = self.places.find_entry(hash, |other| *other as usize == place) {
+            found.remove();
+        }
+        if self.places.is_empty() {
+            // Nothing is left, so no memory is kept either.
+            *self = Rows::default();
+            return;
+        }
+        self.rows[place].entry = Entry::FREE;
+        self.free.push(place as u32);
+    }
+
+    fn reserve(&mut self, count: usize) {
+        let more = count.saturating_sub(self.rows.len());
+        self.rows.reserve_exact(more);
+        let Rows { places, hasher, rows, .. } = self;
+        places.reserve(more, |place| hasher.hash_one(rows[*place as usize].prefix));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, &Row<P>)> {
+        let used = |(_, row): &(usize, &Row<P>)| !row.entry.has(Flag::Free);
+        self.rows.iter().enumerate().filter(used).map(|(place, row)| (place as u32, row))
+    }
 }
 
 impl RouteTable {
-    pub(super) fn get_mut(&mut self, prefix: &IpNet) -> Option<&mut Entry> {
+    /// The number of a prefix, if there is an entry for it.
+    pub(super) fn find(&self, prefix: &IpNet) -> Option<RouteId> {
         match prefix {
-            IpNet::V4(prefix) => self.v4.get_mut(prefix),
-            IpNet::V6(prefix) => self.v6.get_mut(prefix),
+            IpNet::V4(prefix) => self.v4.find(prefix).map(RouteId),
+            IpNet::V6(prefix) => self.v6.find(prefix).map(|place| RouteId(place | RouteId::IPV6)),
         }
     }
 
+    /// The number of a prefix; an entry is made if there is none.
+    pub(super) fn find_or_add(&mut self, prefix: &IpNet) -> RouteId {
+        match prefix {
+            IpNet::V4(prefix) => RouteId(self.v4.find_or_add(*prefix)),
+            IpNet::V6(prefix) => RouteId(self.v6.find_or_add(*prefix) | RouteId::IPV6),
+        }
+    }
+
+    pub(super) fn entry(&self, id: RouteId) -> &Entry {
+        match id.split() {
+            (false, place) => &self.v4.rows[place].entry,
+            (true, place) => &self.v6.rows[place].entry,
+        }
+    }
+
+    pub(super) fn entry_mut(&mut self, id: RouteId) -> &mut Entry {
+        match id.split() {
+            (false, place) => &mut self.v4.rows[place].entry,
+            (true, place) => &mut self.v6.rows[place].entry,
+        }
+    }
+
+    pub(super) fn prefix(&self, id: RouteId) -> IpNet {
+        match id.split() {
+            (false, place) => IpNet::V4(self.v4.rows[place].prefix),
+            (true, place) => IpNet::V6(self.v6.rows[place].prefix),
+        }
+    }
+
+    /// The entry of a prefix.
     pub(super) fn get(&self, prefix: &IpNet) -> Option<&Entry> {
-        match prefix {
-            IpNet::V4(prefix) => self.v4.get(prefix),
-            IpNet::V6(prefix) => self.v6.get(prefix),
+        self.find(prefix).map(|id| self.entry(id))
+    }
+
+    /// Forgets an entry; its number may be given to another.
+    pub(super) fn remove(&mut self, id: RouteId) {
+        match id.split() {
+            (false, place) => self.v4.remove(place),
+            (true, place) => self.v6.remove(place),
         }
     }
 
-    pub(super) fn entry(&mut self, prefix: &IpNet) -> &mut Entry {
-        match prefix {
-            IpNet::V4(prefix) => self.v4.entry(*prefix).or_default(),
-            IpNet::V6(prefix) => self.v6.entry(*prefix).or_default(),
-        }
-    }
-
-    pub(super) fn remove(&mut self, prefix: &IpNet) {
-        match prefix {
-            IpNet::V4(prefix) => self.v4.remove(prefix),
-            IpNet::V6(prefix) => self.v6.remove(prefix),
-        };
-    }
-
+    /// Makes room for so many entries of each family, all in all.
     pub(super) fn reserve(&mut self, v4: usize, v6: usize) {
-        self.v4.reserve(v4.saturating_sub(self.v4.len()));
-        self.v6.reserve(v6.saturating_sub(self.v6.len()));
+        self.v4.reserve(v4);
+        self.v6.reserve(v6);
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (IpNet, &Entry)> {
-        let v4 = self.v4.iter().map(|(prefix, entry)| (IpNet::V4(*prefix), entry));
-        v4.chain(self.v6.iter().map(|(prefix, entry)| (IpNet::V6(*prefix), entry)))
+    /// The numbers of all entries that fulfil a condition, in order of arrival.
+    pub(super) fn ids_where(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<RouteId> {
+        let v4 = self.v4.iter().filter(|(_, row)| is_meant(&row.entry)).map(|(place, _)| RouteId(place));
+        let v6 = self.v6.iter().filter(|(_, row)| is_meant(&row.entry));
+        v4.chain(v6.map(|(place, _)| RouteId(place | RouteId::IPV6))).collect()
     }
 
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.v4.values_mut().chain(self.v6.values_mut())
+        let v4 = self.v4.rows.iter_mut().map(|row| &mut row.entry);
+        v4.chain(self.v6.rows.iter_mut().map(|row| &mut row.entry)).filter(|entry| !entry.has(Flag::Free))
     }
 }
 
@@ -229,7 +374,24 @@ mod tests {
     #[test]
     fn an_entry_is_small() {
         assert_eq!(size_of::<Entry>(), 12);
-        assert_eq!(size_of::<(Ipv4Net, Entry)>(), 20);
+        assert_eq!(size_of::<Row<Ipv4Net>>(), 20);
+    }
+
+    #[test]
+    fn an_entry_keeps_its_number_and_a_free_number_is_used_again() {
+        let mut table = RouteTable::default();
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        let (a, b, c) =
+            (net("10.0.0.0/8"), net("10.0.0.0/9"), net("fd00::/8"));
+        let ids = [a, b, c].map(|prefix| table.find_or_add(&prefix));
+        assert_eq!([a, b, c].map(|prefix| table.find(&prefix)), ids.map(Some));
+        assert_eq!(ids.map(|id| table.prefix(id)), [a, b, c]);
+        table.remove(ids[0]);
+        assert_eq!((table.find(&a), table.find(&b)), (None, Some(ids[1])));
+        assert_eq!(table.ids_where(|_| true), [ids[1], ids[2]]);
+        assert_eq!(table.find_or_add(&net("11.0.0.0/8")), ids[0]);
+        table.remove(ids[2]);
+        assert_eq!(table.v6.rows.capacity(), 0, "an empty table keeps nothing");
     }
 
     #[test]

@@ -86,19 +86,19 @@ pub struct AttrSet {
     pub next_hop: Option<NextHop>,
     /// Decoded summary.
     pub record: AttrRecord,
-    references: u32,
+    pub(super) references: u32,
 }
 
 /// All attribute sets of a speaker, over all families. One per speaker.
 #[derive(Debug, Default)]
 pub struct AttrTable {
-    sets: Vec<Option<AttrSet>>,
+    pub(super) sets: Vec<Option<AttrSet>>,
     free: Vec<u32>,
     /// Ids whose count reached zero since the last [`AttrTable::collect`].
     unreferenced: Vec<u32>,
-    index: HashTable<u32>,
+    pub(super) index: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    wire_bytes: usize,
+    pub(super) wire_bytes: usize,
 }
 
 impl AttrTable {
@@ -172,6 +172,11 @@ impl AttrTable {
                 self.unreferenced.push(id.0);
             }
         }
+    }
+
+    /// Anything for [`AttrTable::collect`] to do?
+    pub fn has_unreferenced(&self) -> bool {
+        !self.unreferenced.is_empty()
     }
 
     /// Frees the sets that nobody references.

@@ -27,7 +27,7 @@ fn decide(rib: &mut Rib, attrs: &mut AttrTable) -> Vec<Change> {
     let select = |attrs: &AttrTable, paths: &[Path]| {
         (0..paths.len()).min_by_key(|&i| attrs.set(paths[i].attr).record.med).unwrap()
     };
-    rib.decide(attrs, |_, _| true, select, &mut changes);
+    rib.decide(attrs, |_, _, _| true, select, &mut changes);
     attrs.collect();
     changes
 }
@@ -109,7 +109,7 @@ fn an_undecided_prefix_waits() {
     let a = attr(&mut attrs, 20);
     rib.announce(&mut attrs, KEY, path(1, a));
     let mut changes = Vec::new();
-    rib.decide(&mut attrs, |_, _| false, |_, _| 0, &mut changes);
+    rib.decide(&mut attrs, |_, _, _| false, |_, _| 0, &mut changes);
     assert!(changes.is_empty() && !rib.is_dirty() && rib.is_undecided(PrefixId(0)));
     rib.resume_deferred();
     assert_eq!(decide(&mut rib, &mut attrs).len(), 1);

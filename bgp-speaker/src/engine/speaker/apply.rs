@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::config::{Announcement, Family, Neighbor, PolicyRef, SpeakerConfig, Step, StepAction, diff};
-use crate::engine::rib::{Announced, Path, Source};
+use crate::engine::rib::{Announced, Path, Rib, Source};
 use crate::engine::time::MonoTime;
 use crate::engine::wire::decode_canonical;
 use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, encode_prefix, subcode};
@@ -27,6 +27,7 @@ impl Engine {
         if has_new_identity {
             self.attrs.set_identity(&Self::identity(&self.config), decode_canonical);
         }
+        self.ribs.iter_mut().for_each(Rib::resume_deferred);
         for step in steps {
             let address = step.target.parse::<IpAddr>().ok();
             let prefix = step.target.parse::<IpNet>().ok();
@@ -38,7 +39,7 @@ impl Engine {
                 (_, None, None) => debug_assert!(false, "a session step names an address or a prefix"),
             }
         }
-        self.check_convergence(now);
+        self.look_at_convergence(now);
     }
 
     fn change_neighbor(&mut self, now: MonoTime, action: StepAction, address: IpAddr) {
@@ -67,6 +68,13 @@ impl Engine {
                 None => self.remove(now, Some(source)),
                 Some(now_of) => {
                     let neighbor = Self::dynamic_neighbor(&now_of, address);
+                    let is_same = self.peer(source).is_some_and(|peer| *peer.options() == neighbor.options);
+                    let action = match action {
+                        // Its range has gone; it falls to a wider one.
+                        StepAction::RemoveSession if is_same => StepAction::UpdateSession,
+                        StepAction::RemoveSession => StepAction::ResetSession,
+                        other => other,
+                    };
                     self.change_session(now, source, neighbor, Some(now_of.prefix), action);
                 }
             }
@@ -197,7 +205,6 @@ impl Engine {
             }
             None => *count -= u32::from(rib.withdraw(&mut self.attrs, &key[..length], Source::LOCAL, 0)),
         }
-        rib.resume_deferred();
     }
 
     /// Closes and reopens a neighbour's session; `false` if there is no such neighbour.

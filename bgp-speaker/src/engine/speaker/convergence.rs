@@ -54,6 +54,13 @@ impl Convergence {
 }
 
 impl Engine {
+    /// Has [`Engine::check_convergence`] called with the next deadlines: once, however much happens until then.
+    pub(super) fn look_at_convergence(&mut self, now: MonoTime) {
+        if !self.convergence.is_done {
+            self.deadlines.arm(Owner::Convergence, now);
+        }
+    }
+
     /// Looks whether the convergence is done now, and arms the deadline by which it will be.
     pub(super) fn check_convergence(&mut self, now: MonoTime) {
         if self.convergence.is_done {

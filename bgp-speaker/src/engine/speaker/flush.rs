@@ -7,7 +7,7 @@ use crate::engine::decision::{Candidate, CandidateOrigin, select_best};
 use crate::engine::peer::SourceInfo;
 use crate::engine::readvertise::Relation;
 use crate::engine::rib::{AttrTable, Change, Path, PrefixId, Rib, Source};
-use crate::engine::update_group::{ExportView, GroupKey, SLOW_LOG_BYTES, UpdateGroup};
+use crate::engine::update_group::{ExportView, GroupKey, UpdateGroup};
 use ipnet::IpNet;
 
 /// What an export decision reads, borrowed field by field so that a group can be borrowed beside it.
@@ -25,15 +25,22 @@ pub(super) use export_view;
 
 impl Engine {
     /// Selects routes for all prefixes that changed, tells the update groups, and lets new members join.
-    /// `in_use` says whether a subscriber still needs the id of a prefix that has no path any more.
+    /// `in_use` says whether a subscriber still needs the id of a prefix that has no path any more; those that lose
+    /// their last path now keep theirs until the next batch, so that subscribers can be told.
     pub fn flush(&mut self, in_use: impl Fn(Family, PrefixId) -> bool) {
+        // First: whoever is to be told about a prefix that goes in this batch still needs its id afterwards.
+        self.reclaim(in_use);
         for family in Family::ALL {
             self.select_routes(family);
             self.flush_groups(family);
         }
         self.admit_members();
         self.attrs.collect();
-        self.reclaim(in_use);
+        // Nothing undecided refers to those who have gone any more.
+        self.free_slots.extend(self.left_slots.drain(..));
+        for id in std::mem::take(&mut self.postponed) {
+            self.wake(id);
+        }
     }
 
     /// Anything for [`Engine::flush`] to do?
@@ -42,9 +49,10 @@ impl Engine {
             || !self.refreshes.is_empty()
             || self.ribs.iter().any(Rib::is_dirty)
             || self.recheck_emptied
+            || self.attrs.has_unreferenced()
     }
 
-    fn select_routes(&mut self, family: Family) {
+    pub(super) fn select_routes(&mut self, family: Family) {
         let rib = &mut self.ribs[family.index()];
         let deferring = self.convergence.is_deferring();
         if !deferring {
@@ -55,9 +63,10 @@ impl Engine {
         }
         let mut changes = std::mem::take(&mut self.scratch.changes);
         let sources = &self.sources;
-        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided.
-        let ready =
-            |rib: &Rib, id| !deferring || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL);
+        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did.
+        let ready = |rib: &Rib, id, old: Option<Path>| {
+            !deferring || old.is_some() || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL)
+        };
         let select = |attrs: &AttrTable, paths: &[Path]| select(attrs, sources, paths);
         rib.decide(&mut self.attrs, ready, select, &mut changes);
         for change in &changes {
@@ -80,14 +89,14 @@ impl Engine {
         self.route_changes.push(RouteChange { family, id: change.id });
     }
 
-    fn flush_groups(&mut self, family: Family) {
+    pub(super) fn flush_groups(&mut self, family: Family) {
         let mut woken: Vec<Source> = Vec::new();
         for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
             if group.is_pending() {
                 group.flush(&export_view!(self, family), |source| woken.push(source));
                 let rib = &mut self.ribs[family.index()];
                 let mut emptied = Vec::new();
-                group.detach_slow(&mut rib.prefixes, SLOW_LOG_BYTES, |id| emptied.push(id));
+                group.detach_slow(&mut rib.prefixes, self.slow_log_bytes, |id| emptied.push(id));
                 emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
             }
         }
@@ -227,8 +236,16 @@ impl Engine {
             for (family, index) in Family::ALL.into_iter().zip(groups.unwrap_or_default()) {
                 let Some(group) = index.and_then(|index| self.groups[index].as_mut()) else { continue };
                 let was_slow = group.member(source).is_some_and(|member| member.is_slow());
+                if was_slow && self.ribs[family.index()].is_dirty() {
+                    // It is served from the table, which is between two states.
+                    self.postponed.push(id);
+                    continue;
+                }
                 has_more |= group.read(&export_view!(self, family), source, conn);
                 self.recheck_emptied |= was_slow;
+                if group.is_refresh_due(source) {
+                    self.refreshes.push((source, family));
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use crate::engine::session::{Event, StateKind};
 use crate::engine::time::MonoTime;
 use crate::engine::wire::{canonical_params, decode_canonical};
 use bgp_proto::{
-    AfiSafi, AttributeCode, AttributeError, AttributeErrorReason, DecodeError, Decoder, Frame, Message, MessageType, MpReachView,
-    MpUnreachView, NextHop, NlriError, NlriIter, Notification, NotificationCode, PathAttributes, RawAttributes, RouteRefresh,
+    AfiSafi, AttributeCode, AttributeError, AttributeErrorReason, AttributeFlags, DecodeError, Decoder, Frame, Message, MessageType, MpReachView,
+    MpUnreachView, NextHop, NlriError, NlriIter, Notification, NotificationCode, PathAttributes, RawAttribute, RawAttributes, RouteRefresh,
     SessionParams, UpdateErrorAction, UpdateView, check_nlri, decode_attributes, frame, subcode,
 };
 use bytes::BytesMut;
@@ -35,6 +35,8 @@ struct Sections<'a> {
     nlri: &'a [u8],
     reach: Option<MpReachView<'a>>,
     unreach: Option<MpUnreachView<'a>>,
+    /// Something is wrong outside of what is copied to be looked up; the whole block is to be judged.
+    is_irregular: bool,
 }
 
 impl Engine {
@@ -131,6 +133,10 @@ impl Engine {
             let Some(family) = self.negotiated_family(source, family).filter(|_| !nlri.is_empty()) else { continue };
             let attr = match action {
                 Action7606::Withdraw => None,
+                Action7606::Use if sections.is_irregular => {
+                    let attributes = self.report(source, &view, params)?;
+                    attributes.map(|attributes| self.intern(attributes, next_hop))
+                }
                 Action7606::Use => self.attributes_of(source, &view, next_hop, params)?,
             };
             match attr.filter(|attr| self.is_acceptable(source, *attr)) {
@@ -154,8 +160,11 @@ impl Engine {
         let mut next_hop = None;
         let mut action = Action7606::Use;
         for attribute in RawAttributes::new(view.attributes) {
-            // A broken block is judged attribute by attribute, in `attributes_of` or below.
-            let Ok(attribute) = attribute else { break };
+            let Ok(attribute) = attribute else {
+                sections.is_irregular = true;
+                break;
+            };
+            sections.is_irregular |= !has_expected_shape(&attribute);
             let outcome = match attribute.code {
                 AttributeCode::MP_REACH_NLRI if sections.reach.is_none() => {
                     MpReachView::parse(attribute.value, params).map(|reach| sections.reach = Some(reach))
@@ -185,7 +194,8 @@ impl Engine {
                 checked.map_err(DecodeError::from)?;
             }
         }
-        if view.nlri.is_empty() && sections.reach.is_none() && !self.scratch.attributes.is_empty() {
+        let has_any = sections.is_irregular || !self.scratch.attributes.is_empty();
+        if view.nlri.is_empty() && sections.reach.is_none() && has_any {
             // Nothing is announced; attributes are still checked (RFC 7606 §5.2), and then of no use.
             self.report(source, view, params)?;
         }
@@ -393,13 +403,23 @@ impl Engine {
                 self.purge(source, true, &[family]);
             }
         }
-        self.check_convergence(now);
+        self.look_at_convergence(now);
     }
 
     fn negotiated_family(&self, source: Source, family: AfiSafi) -> Option<Family> {
         let family = Family::from_afi_safi(family)?;
         let established = self.peer(source)?.established.as_ref()?;
         established.terms.families.contains(&family).then_some(family)
+    }
+}
+
+/// Are the flags, and the length of NEXT_HOP, as they should be in an attribute that is kept apart?
+fn has_expected_shape(attribute: &RawAttribute<'_>) -> bool {
+    let flags = attribute.flags.0 & (AttributeFlags::OPTIONAL.0 | AttributeFlags::TRANSITIVE.0 | AttributeFlags::PARTIAL.0);
+    match attribute.code {
+        AttributeCode::NEXT_HOP => flags == AttributeFlags::TRANSITIVE.0 && attribute.value.len() == 4,
+        AttributeCode::MP_REACH_NLRI | AttributeCode::MP_UNREACH_NLRI => flags == AttributeFlags::OPTIONAL.0,
+        _ => true,
     }
 }
 

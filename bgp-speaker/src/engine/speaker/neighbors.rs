@@ -30,15 +30,18 @@ impl Engine {
         self.purge(source, false, &Family::ALL);
         if let Some(peer) = self.peers[source.0 as usize].take() {
             self.by_address.remove(&peer.neighbor.address);
-            self.free_slots.push(source.0);
+            self.left_slots.push(source.0);
         }
     }
 
-    /// A slot that no unread byte of a group's log still refers to.
+    /// A slot that no unread byte of a group's log still refers to. Only the one that is free for the longest time is
+    /// looked at: if that is not clean, the others hardly are.
     fn free_slot(&mut self) -> Source {
         let is_clean = |slot: &u32| !self.groups.iter().flatten().any(|group| group.mentions(Source(*slot)));
-        if let Some(position) = self.free_slots.iter().position(is_clean) {
-            return Source(self.free_slots.swap_remove(position));
+        if self.free_slots.front().is_some_and(is_clean)
+            && let Some(slot) = self.free_slots.pop_front()
+        {
+            return Source(slot);
         }
         self.peers.push(None);
         self.sources.push(SourceInfo::new(IpAddr::from([0; 4])));

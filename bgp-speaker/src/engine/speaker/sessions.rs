@@ -2,22 +2,24 @@
 
 use super::{ConnectTarget, Effect, Engine, RefusedConnection, StopMode};
 use crate::config::Family;
-use crate::engine::collision::{Direction, OtherConnection, loser};
+use crate::engine::collision::{Direction, OtherConnection, SETTLED_AFTER, loser};
 use crate::engine::conn::ConnId;
 use crate::engine::deadlines::Owner;
 use crate::engine::negotiate::{LocalSide, Negotiated, RestartFlags, local_open, negotiate};
 use crate::engine::next_hop::SelfAddresses;
-use crate::engine::peer::{Established, Retention};
+use crate::engine::peer::{Established, Peer, Retention};
+use crate::engine::readvertise::Relation;
 use crate::engine::rib::Source;
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
 use crate::engine::time::MonoTime;
-use bgp_proto::{Message, Notification, NotificationCode, Open, subcode};
+use bgp_proto::{BgpId, Message, Notification, NotificationCode, Open, subcode};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A new connection this soon after a session came up was made at the same time as it, not after a restart.
-const SETTLED_AFTER: Duration = Duration::from_secs(5);
+/// How long a neighbour that is back may take to say that it has told all, before its stale routes go anyway. It may
+/// itself wait for others.
+const STALE_TIME_MAX: Duration = Duration::from_secs(360);
 
 impl Engine {
     /// A neighbour has connected. `others` are further addresses of ours on the interface.
@@ -31,8 +33,10 @@ impl Engine {
         local: IpAddr,
         others: &[IpAddr],
     ) -> Result<ConnId, RefusedConnection> {
+        if let Some(source) = self.by_address.get(&remote.ip()).copied() {
+            self.make_room(now, source)?;
+        }
         let source = self.admit(now, remote.ip())?;
-        self.make_room(now, source)?;
         let id = self.new_conn(source, Direction::Incoming);
         if let Some(peer) = self.peer_mut(source) {
             peer.connections[Direction::Incoming.index()].conn = Some(id);
@@ -51,28 +55,38 @@ impl Engine {
             return Ok(());
         }
         let has_restart = incoming.session.negotiated().is_some_and(|n| n.graceful_restart.is_some());
-        let event = match incoming.session.kind() {
-            StateKind::Established if !(has_restart && self.is_restart_suspect(now, source)) => {
-                return Err(RefusedConnection::AlreadyConnected);
-            }
-            StateKind::Established => {
-                self.close(source, Direction::Incoming);
-                Event::TcpConnectionFails("the neighbour has opened a new connection".to_owned())
-            }
-            _ => Event::OpenCollisionDump,
-        };
-        self.drive(now, source, Direction::Incoming, event);
+        let may_have_restarted = has_restart && peer.up_for(now).is_some_and(|time| time >= SETTLED_AFTER);
+        if incoming.session.kind() == StateKind::Established && !may_have_restarted {
+            return Err(RefusedConnection::AlreadyConnected);
+        }
+        self.give_way(now, source, Direction::Incoming);
         Ok(())
+    }
+
+    /// Closes a connection in favour of another one. A session that was up is lost as if its connection had failed:
+    /// the neighbour is the same, and may have restarted.
+    fn give_way(&mut self, now: MonoTime, source: Source, direction: Direction) {
+        let is_up = self.peer(source).is_some_and(|peer| peer.session(direction).kind() == StateKind::Established);
+        if is_up {
+            self.close(source, direction);
+            let why = "the neighbour has opened a new connection".to_owned();
+            self.drive(now, source, direction, Event::TcpConnectionFails(why));
+        } else {
+            self.drive(now, source, direction, Event::OpenCollisionDump);
+        }
     }
 
     /// An attempt succeeded: our address of it, and further ones on the interface.
     pub fn connected(&mut self, now: MonoTime, id: ConnId, local: IpAddr, others: &[IpAddr]) {
-        let Some((source, direction)) = self.conns.get(&id).map(|conn| (conn.source, conn.direction)) else { return };
+        let Some(conn) = self.conns.get(&id).filter(|conn| !conn.is_closing) else { return };
+        let (source, direction) = (conn.source, conn.direction);
+        let Some(peer) = self.peer_mut(source) else { return };
+        peer.connections[direction.index()].since = now;
         let Some(peer) = self.peer(source) else { return };
         let options = peer.options();
         let configured = &self.config.local_addresses;
         let local_side = LocalSide {
-            open: local_open(&self.config, options, self.restart_flags()),
+            open: local_open(&self.config, options, self.restart_flags(peer)),
             remote_as: self.config.remote_as(options),
             own: SelfAddresses::new(local, if configured.is_empty() { others } else { configured }),
         };
@@ -151,48 +165,38 @@ impl Engine {
         }
     }
 
-    fn restart_flags(&self) -> RestartFlags {
+    fn restart_flags(&self, peer: &Peer) -> RestartFlags {
+        // A speaker that starts afresh has forwarded nothing before; one that runs has gone on forwarding.
+        let has_run = self.convergence.is_done() || peer.established_count > 0;
         RestartFlags {
             restarting: self.convergence.is_deferring(),
-            // A speaker that starts afresh has forwarded nothing before; one that runs has gone on forwarding.
-            forwarding_preserved: self.convergence.is_restarting() || self.convergence.is_done(),
+            forwarding_preserved: self.convergence.is_restarting() || has_run,
         }
     }
 
     /// An OPEN, with the collision that it may reveal (RFC 4271 §6.8).
     pub(super) fn handle_open(&mut self, now: MonoTime, source: Source, direction: Direction, open: Open) {
-        if let Some(losing) = self.collision(now, source, direction, &open) {
+        if let Some(losing) = self.collision(source, direction, &open) {
             if losing == direction {
                 return self.drive(now, source, direction, Event::OpenCollisionDump);
             }
-            let event = if self.peer(source).is_some_and(|p| p.session(losing).kind() == StateKind::Established) {
-                Event::TcpConnectionFails("the neighbour has opened a new connection".to_owned())
-            } else {
-                Event::OpenCollisionDump
-            };
-            self.drive(now, source, losing, event);
+            self.give_way(now, source, losing);
         }
         self.drive(now, source, direction, Event::Open(Box::new(open)));
     }
 
-    fn collision(&self, now: MonoTime, source: Source, new: Direction, open: &Open) -> Option<Direction> {
+    fn collision(&self, source: Source, new: Direction, open: &Open) -> Option<Direction> {
         let peer = self.peer(source)?;
         let local = peer.session(new).local()?;
         negotiate(local, open).ok()?;
         let other = peer.session(new.other());
         let other = OtherConnection {
             state: other.kind(),
-            is_settled: self.is_restart_suspect(now, source),
+            up_for: peer.up_for(peer.connections[new.index()].since),
             has_graceful_restart: other.negotiated().is_some_and(|n| n.graceful_restart.is_some()),
         };
         let ours = (local.open.bgp_id, local.open.asn);
         loser(new, other, ours, (open.bgp_id, open.asn))
-    }
-
-    /// Has the session been up for long enough that a new connection means a restart?
-    fn is_restart_suspect(&self, now: MonoTime, source: Source) -> bool {
-        let established = self.peer(source).and_then(|peer| peer.established.as_ref());
-        established.is_some_and(|established| now.since(established.since) >= SETTLED_AFTER)
     }
 
     /// Feeds one event to one machine and performs what it asks for.
@@ -278,6 +282,9 @@ impl Engine {
         let Some(peer) = self.peers[source.0 as usize].as_deref_mut() else { return };
         let State::Established(negotiated) = peer.session(direction).state() else { return };
         let negotiated = negotiated.clone();
+        let (relation, has_been_up) = (peer.relation(negotiated.is_external()), peer.established_count > 0);
+        self.identify(source, relation, negotiated.remote_id, has_been_up);
+        let Some(peer) = self.peer_mut(source) else { return };
         peer.established = Some(Established {
             direction,
             since: now,
@@ -290,26 +297,39 @@ impl Engine {
         peer.state_since = now;
         peer.retry_at = None;
         peer.last_error = None;
-        let relation = peer.relation(negotiated.is_external());
         let (address, name) = (peer.neighbor.address, peer.neighbor.name.clone());
         let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
-        let info = &mut self.sources[source.0 as usize];
-        (info.relation, info.router_id) = (relation, negotiated.remote_id);
         tracing::info!(neighbor = %address, name, families = ?negotiated.families, "session established");
         *self.counters.transitions.entry(("Established", "")).or_default() += 1;
         if is_connecting {
             self.drive(now, source, direction.other(), Event::OpenCollisionDump);
         }
-        self.restore_families(source, &negotiated);
+        self.restore_families(now, source, &negotiated);
         self.joins.extend(negotiated.families.iter().map(|family| (source, *family)));
         self.convergence.note_up(now);
-        self.check_convergence(now);
+        self.look_at_convergence(now);
+    }
+
+    /// Notes what a neighbour is to us. If it was something else before, what is kept of it was told to others under
+    /// other conditions: they forget it first.
+    fn identify(&mut self, source: Source, relation: Relation, router_id: BgpId, has_been_up: bool) {
+        let info = &self.sources[source.0 as usize];
+        if has_been_up && (info.relation, info.router_id) != (relation, router_id) {
+            self.purge(source, false, &Family::ALL);
+            for family in Family::ALL {
+                self.select_routes(family);
+                self.flush_groups(family);
+            }
+        }
+        let info = &mut self.sources[source.0 as usize];
+        (info.relation, info.router_id) = (relation, router_id);
     }
 
     /// RFC 4724 §4.2: what the neighbour did not keep, or does not exchange any more, goes now; the rest stays stale
     /// until its End-of-RIB.
-    fn restore_families(&mut self, source: Source, negotiated: &Negotiated) {
+    fn restore_families(&mut self, now: MonoTime, source: Source, negotiated: &Negotiated) {
         let Some(retention) = self.peer_mut(source).and_then(|peer| peer.retention.as_mut()) else { return };
+        retention.until = now + STALE_TIME_MAX;
         let mut lost = Vec::new();
         for family in Family::ALL {
             let is_kept = negotiated.families.contains(&family) && negotiated.restart_family(family) == Some(true);
@@ -323,6 +343,7 @@ impl Engine {
         {
             peer.retention = None;
         }
+        self.deadlines.arm(Owner::Peer(source), now + STALE_TIME_MAX);
         self.purge(source, true, &lost);
     }
 
@@ -333,18 +354,15 @@ impl Engine {
         let is_collision = matches!(&reason, DownReason::NotificationSent(n)
             if n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::CONNECTION_COLLISION);
         peer.connections[direction.index()].conn = None;
-        if !is_collision {
+        if was_up || !is_collision && reason != DownReason::GivenUp && peer.established.is_none() {
             peer.last_error = Some(reason.to_string());
         }
-        let has_other = peer.session(direction.other()).kind() >= StateKind::OpenSent;
-        if !stopping && peer.connects() && !has_other {
-            if is_persistent(&reason) {
-                peer.back_off_fully();
-            }
-            peer.schedule_retry(now);
-            if let Some(at) = peer.retry_at {
-                self.deadlines.arm(Owner::Peer(source), at);
-            }
+        // The other connection may still lead to a session once its neighbour has said something.
+        let has_other = peer.session(direction.other()).kind() >= StateKind::OpenConfirm;
+        let is_planned = peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
+        if !stopping && peer.connects() && !has_other && !is_planned {
+            let at = peer.schedule_retry(now, is_persistent(&reason));
+            self.deadlines.arm(Owner::Peer(source), at);
         }
         let Some(peer) = self.peer_mut(source) else { return };
         let address = peer.neighbor.address;
@@ -369,11 +387,17 @@ impl Engine {
         }
         self.joins.retain(|(joining, _)| *joining != source);
         self.refreshes.retain(|(refreshed, _)| *refreshed != source);
+        if *reason == DownReason::ClosedForRestart {
+            // We go; what we know stays in force until we are back.
+            return;
+        }
         let is_enabled = self.peer(source).is_some_and(|peer| peer.neighbor.enabled);
         let (restart_time, kept) =
             families_to_keep(&established.terms, reason).filter(|_| is_enabled).unwrap_or_default();
         let lost: Vec<Family> = Family::ALL.into_iter().filter(|family| !kept.contains(family)).collect();
         self.purge(source, false, &lost);
+        // RFC 4724 §4.2: what was stale already does not outlive a second loss.
+        self.purge(source, true, &kept);
         let mut stale = [false; Family::ALL.len()];
         for family in kept {
             stale[family.index()] = self.ribs[family.index()].mark_stale(source) > 0;
@@ -384,6 +408,8 @@ impl Engine {
             let until = now + restart_time;
             peer.retention = Some(Retention { until, stale });
             self.deadlines.arm(Owner::Peer(source), until);
+        } else if let Some(peer) = self.peer_mut(source) {
+            peer.retention = None;
         }
     }
 
@@ -414,10 +440,10 @@ impl Engine {
 
     /// A dynamic neighbour without connection and routes is forgotten.
     fn tidy_peer(&mut self, now: MonoTime, source: Source) {
-        if self.peer(source).is_some_and(|peer| peer.range.is_some() && peer.is_gone()) {
+        if !self.stopping && self.peer(source).is_some_and(|peer| peer.range.is_some() && peer.is_gone()) {
             self.forget_peer(source);
         }
-        self.check_convergence(now);
+        self.look_at_convergence(now);
     }
 }
 
@@ -452,6 +478,8 @@ fn message_name(message: &Message) -> &'static str {
 fn is_persistent(reason: &DownReason) -> bool {
     match reason {
         DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) => {
+            let reason = n.hard_reset_reason();
+            let n = reason.as_ref().unwrap_or(n);
             n.code == NotificationCode::OPEN_MESSAGE_ERROR.0
                 || (n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES)
         }

@@ -4,7 +4,6 @@ use super::Engine;
 use super::flush::export_view;
 use crate::config::{AnnouncementKind, Family, Role};
 use crate::engine::peer::Peer;
-use crate::engine::readvertise::Relation;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
@@ -132,12 +131,7 @@ impl Engine {
         let counts = families.iter().map(|family| {
             let received = u64::from(info.path_count[family.index()]);
             let group = self.group_of(peer.source, *family).and_then(|index| self.groups[index].as_ref());
-            // The group's table less what came from this neighbour itself.
-            let own = match self.sources[peer.source.0 as usize].relation {
-                Relation::NonClient => 0,
-                Relation::Client | Relation::External => u64::from(info.best_count[family.index()]),
-            };
-            let advertised = group.map_or(0, |group| (group.advertised().len() as u64).saturating_sub(own));
+            let advertised = group.map_or(0, |group| group.advertised_count(peer.source) as u64);
             (family.to_string(), PrefixCounts { received, accepted: received, advertised })
         });
         counts.collect()

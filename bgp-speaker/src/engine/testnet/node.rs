@@ -9,7 +9,7 @@ use crate::engine::time::MonoTime;
 use crate::engine::PrefixId;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Index of a node; its number, which makes its addresses, is one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,9 +26,9 @@ impl NodeId {
         address(self.number())
     }
 
-    /// Its address of the family of another one.
-    pub(super) fn address_like(self, other: IpAddr) -> IpAddr {
-        if other.is_ipv4() { self.address() } else { address_v6(self.number()) }
+    /// Its IPv6 address.
+    pub fn address_v6(self) -> IpAddr {
+        address_v6(self.number())
     }
 
     /// Of an address.
@@ -104,13 +104,8 @@ impl Node {
         }
     }
 
-    /// Its side of a connection attempt as the accepting engine sees it.
-    pub(super) fn remote_socket(&self, towards: IpAddr) -> SocketAddr {
-        SocketAddr::new(self.id.address_like(towards), 40_000)
-    }
-
     pub(super) fn other_addresses(&self) -> [IpAddr; 2] {
-        [address(self.id.number()), address_v6(self.id.number())]
+        [self.id.address(), self.id.address_v6()]
     }
 
     /// Route selection and what belongs to it; the subscriber notes what changed.
@@ -118,7 +113,6 @@ impl Node {
         let Host::Speaker(engine) = &mut self.host else { return };
         let untold = &self.untold;
         engine.flush(|family, id| untold.contains(&(family, id)));
-        self.note_changes();
     }
 
     /// The subscriber remembers which prefixes it is to be told about.
@@ -127,11 +121,10 @@ impl Node {
         self.untold.extend(engine.take_route_changes().map(|change| (change.family, change.id)));
     }
 
-    /// The subscriber reads the latest state of up to so many prefixes.
+    /// The subscriber reads the latest state of up to so many prefixes. Nothing may be undecided.
     pub(super) fn tell(&mut self, count: usize) {
         let Host::Speaker(engine) = &self.host else { return };
         for (family, id) in self.untold.iter().copied().take(count).collect::<Vec<_>>() {
-            // As long as a decision is outstanding, another change may come.
             self.untold.remove(&(family, id));
             let Some(prefix) = engine.prefix(family, id) else { panic!("{}: no prefix {id:?}", self.id.number()) };
             match engine.best_route(family, id) {

@@ -51,13 +51,15 @@ impl End {
 /// Both ends.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// Over which family it runs.
+    pub(super) is_v6: bool,
     opener: End,
     acceptor: End,
 }
 
 impl Stream {
-    pub(super) fn new(opener: NodeId, acceptor: NodeId) -> Self {
-        Self { opener: End::new(opener), acceptor: End::new(acceptor) }
+    pub(super) fn new(opener: NodeId, acceptor: NodeId, is_v6: bool) -> Self {
+        Self { is_v6, opener: End::new(opener), acceptor: End::new(acceptor) }
     }
 
     pub(super) fn end(&self, side: Side) -> &End {

@@ -23,15 +23,19 @@ const SLOW_BATCH: usize = 4096;
 pub struct UpdateGroup {
     /// What its members have in common.
     pub key: GroupKey,
-    advertised: Bitmap,
+    pub(super) advertised: Bitmap,
     pending: Vec<PrefixId>,
     pending_bits: Bitmap,
     /// (prefix, source): the source's own route took the place of another's; it must forget that one.
     unlearn: Vec<(PrefixId, Source)>,
-    log: Log,
-    dump: Option<Dump>,
+    pub(super) log: Log,
+    pub(super) dump: Option<Dump>,
     /// In a stable order, so that a run can be repeated.
-    members: BTreeMap<Source, Member>,
+    pub(super) members: BTreeMap<Source, Member>,
+    /// How many of them are slow.
+    slow: usize,
+    /// Advertised prefixes by the slot of the source they came from.
+    advertised_of: Vec<u32>,
 }
 
 impl UpdateGroup {
@@ -46,10 +50,13 @@ impl UpdateGroup {
             log: Log::default(),
             dump: None,
             members: BTreeMap::new(),
+            slow: 0,
+            advertised_of: Vec::new(),
         };
         for id in view.rib.prefixes.ids() {
-            if group.exported(view, id).is_some() {
+            if let Some(announce) = group.exported(view, id) {
                 group.advertised.insert(id);
+                *group.advertised_of(announce.path.source) += 1;
             }
         }
         group
@@ -67,12 +74,18 @@ impl UpdateGroup {
 
     /// Members that are served from their bitmap.
     pub fn slow_count(&self) -> usize {
-        self.members.values().filter(|member| member.is_slow()).count()
+        self.slow
     }
 
     /// Prefixes advertised to the group.
     pub fn advertised(&self) -> &Bitmap {
         &self.advertised
+    }
+
+    /// How many of them are told to a member: all but its own.
+    pub fn advertised_count(&self, member: Source) -> usize {
+        let own = self.advertised_of.get(member.0 as usize).copied().unwrap_or(0);
+        self.advertised.len() - own as usize
     }
 
     /// Heap bytes.
@@ -88,9 +101,13 @@ impl UpdateGroup {
     /// A best path changed.
     pub fn note(&mut self, change: &Change) {
         self.mark_pending(change.id);
+        if let Some(old) = change.old.filter(|_| self.advertised.contains(change.id)) {
+            *self.advertised_of(old.source) -= 1;
+        }
         if let (Some(old), Some(new)) = (change.old, change.new)
             && old.source != new.source
             && new.source != Source::LOCAL
+            && self.advertised.contains(change.id)
         {
             self.unlearn.push((change.id, new.source));
         }
@@ -111,6 +128,7 @@ impl UpdateGroup {
             match self.exported(view, id) {
                 Some(announce) => {
                     self.advertised.insert(id);
+                    *self.advertised_of(announce.path.source) += 1;
                     announcements.push(announce);
                 }
                 None if self.advertised.remove(id) => withdrawals.push(id),
@@ -164,6 +182,7 @@ impl UpdateGroup {
             }
             self.log.chunks_from(first).for_each(|chunk| mark(chunk.bytes()));
             member.dirty = Some(dirty);
+            self.slow += 1;
             tracing::warn!(slot = member.source.0, "neighbour reads too slowly, served from a bitmap from now on");
             self.log.remove_reader(first);
         }
@@ -178,6 +197,9 @@ impl UpdateGroup {
         if with_end_of_rib {
             member.private.push_back(self.end_of_rib_item(at));
         }
+        // Between the walk and now, its own routes may have displaced what the walk found; it skips those.
+        let displaced = self.own_in_log(view, source, at);
+        member.private.extend(self.withdrawals_for_one(view, &displaced));
         self.log.add_reader(at);
         self.members.insert(source, member);
     }
@@ -190,6 +212,11 @@ impl UpdateGroup {
             self.advertised.iter().for_each(|id| _ = dirty.insert(id));
             return;
         }
+        if !member.private.is_empty() {
+            // However often it asks: what it has not read is not made longer.
+            member.wants_refresh = true;
+            return;
+        }
         // What was published since the dump's position, it may have read already, and the dump would take it
         // back; so the dump must be as of now.
         if self.dump.as_ref().is_some_and(|dump| dump.at != self.log.end()) {
@@ -200,6 +227,13 @@ impl UpdateGroup {
             self.push_dump(&mut member);
             self.members.insert(source, member);
         }
+    }
+
+    /// Did a member ask for a refresh that had to wait, and has it read all that was for it alone? Says so once.
+    pub fn is_refresh_due(&mut self, source: Source) -> bool {
+        let is_ready = |member: &&mut Member| member.private.is_empty() || member.is_slow();
+        let member = self.members.get_mut(&source).filter(is_ready);
+        member.is_some_and(|member| std::mem::take(&mut member.wants_refresh))
     }
 
     /// Tells a member that it has the whole table.
@@ -216,8 +250,10 @@ impl UpdateGroup {
 
     /// A session leaves.
     pub fn leave(&mut self, source: Source) {
-        if let Some(member) = self.members.remove(&source).filter(|member| !member.is_slow()) {
-            self.log.remove_reader(member.cursor);
+        match self.members.remove(&source) {
+            Some(member) if member.is_slow() => self.slow -= 1,
+            Some(member) => self.log.remove_reader(member.cursor),
+            None => {}
         }
         if self.members.is_empty() {
             self.drop_dump();
@@ -242,14 +278,33 @@ impl UpdateGroup {
 
     /// Withdrawals for a session that is about to join, and knows these prefixes from elsewhere.
     pub fn withdraw_from_one(&self, view: &ExportView<'_>, ids: &[PrefixId]) -> Vec<Bytes> {
+        self.withdrawals_for_one(view, ids).map(|item| item.bytes).collect()
+    }
+
+    /// Withdrawals for one member, behind all that is published.
+    fn withdrawals_for_one(&self, view: &ExportView<'_>, ids: &[PrefixId]) -> impl Iterator<Item = PrivateItem> + use<> {
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, ids, &mut builder);
-        builder.finish().into_iter().map(|chunk| chunk.bytes().clone()).collect()
+        let at = self.log.end();
+        let item = move |chunk: Chunk| PrivateItem { at, bytes: chunk.bytes().clone(), is_end_of_rib: false };
+        builder.finish().into_iter().map(item)
+    }
+
+    /// Prefixes whose best path is a source's own, and was published as such from a position on.
+    fn own_in_log(&self, view: &ExportView<'_>, source: Source, from: u64) -> Vec<PrefixId> {
+        let params = self.key.params();
+        let mut own = Vec::new();
+        for bytes in self.log.chunks_from(from).flat_map(|chunk| chunk.parts_of(source)) {
+            for_each_prefix(&bytes, &params, self.key.family, |key| own.extend(view.rib.prefixes.find(key)));
+        }
+        own.retain(|id| view.rib.best(*id).is_some_and(|best| best.source == source));
+        own
     }
 
     /// Is this id in use by a member's bitmap?
     pub fn holds(&self, id: PrefixId) -> bool {
-        self.members.values().filter_map(|member| member.dirty.as_ref()).any(|dirty| dirty.contains(id))
+        let dirty = |member: &Member| member.dirty.as_ref().is_some_and(|dirty| dirty.contains(id));
+        self.slow > 0 && self.members.values().any(dirty)
     }
 
     /// Do unread bytes depend on this slot's identity?
@@ -258,7 +313,7 @@ impl UpdateGroup {
         self.log.chunks_from(self.log.first()).chain(dump).any(|chunk| chunk.mentions(source))
     }
 
-    fn exported(&self, view: &ExportView<'_>, id: PrefixId) -> Option<Announce> {
+    pub(super) fn exported(&self, view: &ExportView<'_>, id: PrefixId) -> Option<Announce> {
         let path = view.rib.best(id).filter(|_| !view.rib.is_undecided(id))?;
         let next_hop = export(view, &self.key, path).ok()?;
         Some(Announce { path, next_hop, id })
@@ -275,13 +330,11 @@ impl UpdateGroup {
                 dirty.insert(id);
                 continue;
             }
-            let mut builder = ChunkBuilder::default();
-            encode_withdrawals(view, &self.key, &[id], &mut builder);
-            let at = self.log.end();
-            let chunks = builder.finish();
-            let items = chunks.iter().map(|chunk| PrivateItem { at, bytes: chunk.bytes().clone(), is_end_of_rib: false });
-            member.private.extend(items);
-            wake(source);
+            let items = self.withdrawals_for_one(view, &[id]);
+            if let Some(member) = self.members.get_mut(&source) {
+                member.private.extend(items);
+                wake(source);
+            }
         }
     }
 
@@ -333,6 +386,7 @@ impl UpdateGroup {
         ids.iter().for_each(|id| _ = dirty.remove(*id));
         if ids.is_empty() {
             member.dirty = None;
+            self.slow -= 1;
             member.cursor = self.log.end();
             self.log.add_reader(member.cursor);
             if std::mem::take(&mut member.owes_end_of_rib) {
@@ -353,6 +407,14 @@ impl UpdateGroup {
         encode_announcements(view, &self.key, &mut announcements, &mut builder);
         out.extend(builder.finish().into_iter().map(|chunk| chunk.bytes().clone()));
         true
+    }
+
+    fn advertised_of(&mut self, source: Source) -> &mut u32 {
+        let slot = source.0 as usize;
+        if slot >= self.advertised_of.len() {
+            self.advertised_of.resize(slot + 1, 0);
+        }
+        &mut self.advertised_of[slot]
     }
 
     fn end_of_rib_item(&self, at: u64) -> PrivateItem {

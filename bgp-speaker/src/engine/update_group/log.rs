@@ -49,6 +49,12 @@ impl Chunk {
         })
     }
 
+    /// The parts that came from a member.
+    pub fn parts_of(&self, source: Source) -> impl Iterator<Item = Bytes> + '_ {
+        let ranges = self.own.iter().filter(move |range| range.source == source);
+        ranges.map(|range| self.bytes.slice(range.start as usize..range.end as usize))
+    }
+
     /// Does it hold bytes that this source's member would skip?
     pub fn mentions(&self, source: Source) -> bool {
         self.own.iter().any(|range| range.source == source)
@@ -178,6 +184,17 @@ impl Log {
     pub fn chunks_from(&self, position: u64) -> impl Iterator<Item = &Chunk> {
         let skip = position.saturating_sub(self.first) as usize;
         self.chunks.iter().skip(skip).map(|entry| &entry.chunk)
+    }
+
+    /// Readers, and how many have yet to pass each chunk.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn reader_count(&self) -> usize {
+        self.readers as usize
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn unread_counts(&self) -> impl Iterator<Item = u32> + '_ {
+        self.chunks.iter().map(|entry| entry.unread)
     }
 
     fn from(&mut self, position: u64) -> impl Iterator<Item = &mut Entry> {

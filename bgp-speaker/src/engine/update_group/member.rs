@@ -28,12 +28,14 @@ pub struct Member {
     pub dirty: Option<Bitmap>,
     /// An End-of-RIB is owed once the dirty prefixes are sent.
     pub owes_end_of_rib: bool,
+    /// It asked for all routes again while there was still something for it to read.
+    pub wants_refresh: bool,
 }
 
 impl Member {
     /// At a position of the log.
     pub fn new(source: Source, cursor: u64) -> Self {
-        Self { source, cursor, private: VecDeque::new(), dirty: None, owes_end_of_rib: false }
+        Self { source, cursor, private: VecDeque::new(), dirty: None, owes_end_of_rib: false, wants_refresh: false }
     }
 
     /// Is it served from its bitmap?

@@ -1,0 +1,223 @@
+//! A random run: operators, failures and restarts, and a look at everything once it is quiet.
+
+use super::configure::{Configure, address, prefix};
+use super::network::{Network, Weather};
+use super::node::{NodeId, Revival};
+use crate::config::{Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig};
+use crate::engine::time::MonoTime;
+use bgp_proto::{Community, Origin};
+use ipnet::IpNet;
+use std::time::Duration;
+
+/// Size and length of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation {
+    /// Everything random comes of it.
+    pub seed: u64,
+    /// Speakers; at least 2.
+    pub nodes: u32,
+    /// Virtual time of disturbance.
+    pub time: Duration,
+    /// Disturbances last so long before the network is left alone and looked at.
+    pub episode: Duration,
+}
+
+/// Runs a simulation; returns what happened, for a report.
+///
+/// # Panics
+/// With the seed, if any table is not what the model says, or any book does not balance.
+pub fn simulate(simulation: Simulation) -> String {
+    let mut network = build(simulation);
+    network.is_recording = false;
+    let (mut episodes, mut disturbances) = (0, 0);
+    let end = MonoTime::ZERO + simulation.time;
+    while network.now() < end {
+        let calm_at = network.now() + simulation.episode;
+        while network.now() < calm_at {
+            disturb(&mut network);
+            disturbances += 1;
+            let pause = network.dice.up_to(simulation.episode / 8);
+            network.run(pause);
+        }
+        heal(&mut network);
+        network.converge();
+        network.check_model();
+        episodes += 1;
+    }
+    format!(
+        "seed {}: {} nodes, {} of virtual time, {episodes} episodes, {disturbances} disturbances",
+        simulation.seed,
+        simulation.nodes,
+        humane(network.now().since(MonoTime::ZERO)),
+    )
+}
+
+fn humane(time: Duration) -> String {
+    format!("{}:{:02} min", time.as_secs() / 60, time.as_secs() % 60)
+}
+
+/// Two reflectors at most, their clients, and a tail of other ASes; or, one time in four, a mesh.
+fn build(simulation: Simulation) -> Network {
+    let mut network = Network::rough(simulation.seed);
+    let count = simulation.nodes.max(2);
+    let numbers: Vec<u32> = (1..=count).collect();
+    let kind = network.dice.below(4);
+    for &number in &numbers {
+        let others: Vec<u32> = numbers.iter().copied().filter(|other| *other != number).collect();
+        let config = if kind == 0 {
+            SpeakerConfig::numbered(number).ibgp(&others)
+        } else {
+            reflected(&mut network, kind, number, &others)
+        };
+        let config = dress(&mut network, config, number);
+        network.start(config);
+    }
+    network
+}
+
+/// Nodes 1 and 2 reflect; the rest are their clients, listed or by range; the last is of another AS.
+fn reflected(network: &mut Network, kind: usize, number: u32, others: &[u32]) -> SpeakerConfig {
+    let config = SpeakerConfig::numbered(number);
+    let last = others.iter().copied().max().unwrap_or(0).max(number);
+    let has_external = last > 3;
+    if number == last && has_external {
+        return config.in_as(65_000).ebgp(1, 64_512).ebgp(3, 64_512);
+    }
+    let is_internal = |other: &&u32| !has_external || **other != last;
+    let clients: Vec<u32> = others.iter().copied().filter(|other| *other > 2).filter(|o| is_internal(&o)).collect();
+    let mut config = match number {
+        1 | 2 => {
+            let cluster = if kind == 1 { 7 } else { number };
+            let config = config.reflects(cluster).ibgp(&[3 - number]);
+            if kind == 3 && number == 1 {
+                let options = SessionOptions { role: Role::Client, ..SessionOptions::default() };
+                config.listens_to(ListenRange { options, ..ListenRange::new(prefix("10.0.0.0/24")) })
+            } else {
+                config.clients(&clients)
+            }
+        }
+        _ => config.ibgp(&[1, 2]),
+    };
+    if has_external && (number == 1 || number == 3) {
+        config = config.ebgp(last, 65_000);
+    }
+    if network.dice.percent(20) {
+        config = config.hold_time(30);
+    }
+    config
+}
+
+/// Announcements to begin with.
+fn dress(network: &mut Network, mut config: SpeakerConfig, number: u32) -> SpeakerConfig {
+    for _ in 0..network.dice.below(6) {
+        let announcement = announcement(network, number);
+        config.announcements.insert(announcement.prefix, announcement);
+    }
+    if network.dice.percent(15) {
+        config = config.without_graceful_restart();
+    }
+    config
+}
+
+/// Of a prefix of its own, or of one that others announce too.
+fn announcement(network: &mut Network, number: u32) -> Announcement {
+    let dice = &mut network.dice;
+    let own = if dice.percent(60) { number } else { 0 };
+    let index = dice.below(8);
+    let text = if dice.percent(60) {
+        format!("192.{own}.{index}.0/{}", 24 + dice.below(3))
+    } else {
+        format!("fd01:{own}:{index}::/{}", 48 + dice.below(3))
+    };
+    let network: IpNet = prefix(&text);
+    let mut announcement = Announcement::route(network);
+    announcement.origin = *dice.pick(&[Origin::Igp, Origin::Egp, Origin::Incomplete]).unwrap_or(&Origin::Igp);
+    announcement.local_pref = dice.pick(&[None, Some(100), Some(200)]).copied().flatten();
+    let communities = [vec![], vec![Community::NO_EXPORT], vec![Community(0xfc00_0001)], vec![Community::NO_ADVERTISE]];
+    announcement.communities = dice.pick(&communities).cloned().unwrap_or_default();
+    announcement
+}
+
+/// One random thing.
+fn disturb(network: &mut Network) {
+    let ids: Vec<NodeId> = network.ids().collect();
+    let Some(a) = network.dice.pick(&ids).copied() else { return };
+    let Some(b) = network.dice.pick(&ids).copied() else { return };
+    match network.dice.below(24) {
+        0..=6 => {
+            let announcement = announcement(network, a.number());
+            network.apply(a, |config| _ = config.announcements.insert(announcement.prefix, announcement));
+        }
+        7..=10 => {
+            let prefixes: Vec<IpNet> = network.config(a).announcements.keys().copied().collect();
+            if let Some(prefix) = network.dice.pick(&prefixes).copied() {
+                network.apply(a, |config| _ = config.announcements.remove(&prefix));
+            }
+        }
+        11 => network.with_engine(a, |_, engine| _ = engine.refresh(b.address())),
+        12 => network.with_engine(a, |now, engine| _ = engine.reset(now, b.address())),
+        13 => network.reset(a, b),
+        14..=16 if a != b => network.stall(a, b),
+        17 => network.resume_all(),
+        18 => crash(network, a),
+        19 => change_neighbor(network, a, |neighbor, dice| neighbor.enabled = dice % 2 == 0),
+        20 => change_neighbor(network, a, |neighbor, dice| {
+            let policies = [PolicyRef::Accept, PolicyRef::Reject];
+            neighbor.options.export = policies[dice % 2].clone();
+        }),
+        21 => change_neighbor(network, a, |neighbor, dice| {
+            let policies = [PolicyRef::Accept, PolicyRef::Reject];
+            neighbor.options.import = policies[dice % 2].clone();
+        }),
+        22 => change_neighbor(network, a, |neighbor, dice| {
+            neighbor.options.next_hop = [NextHopMode::Auto, NextHopMode::SelfAddress][dice % 2];
+        }),
+        _ => change_role(network, a),
+    }
+}
+
+fn crash(network: &mut Network, id: NodeId) {
+    if !network.is_running(id) {
+        let revival = if network.dice.percent(50) { Revival::Restarting } else { Revival::Fresh };
+        network.revive(id, revival);
+    } else if network.dice.percent(50) {
+        network.kill(id);
+    } else {
+        network.power_off(id);
+    }
+}
+
+fn change_neighbor(network: &mut Network, id: NodeId, change: impl Fn(&mut Neighbor, usize)) {
+    let neighbors: Vec<_> = network.config(id).neighbors.keys().copied().collect();
+    let dice = network.dice.below(1000);
+    if let Some(address) = network.dice.pick(&neighbors).copied() {
+        network.apply(id, |config| config.neighbors.get_mut(&address).into_iter().for_each(|n| change(n, dice)));
+    }
+}
+
+/// A client becomes a peer, or the other way round.
+fn change_role(network: &mut Network, id: NodeId) {
+    if network.config(id).cluster_id.is_none() {
+        return;
+    }
+    let own_as = network.config(id).asn;
+    change_neighbor(network, id, |neighbor, dice| {
+        let is_internal = neighbor.options.remote_as.is_none_or(|asn| asn == own_as);
+        if is_internal && neighbor.address != address(1) && neighbor.address != address(2) {
+            neighbor.options.role = [Role::Client, Role::Peer][dice % 2];
+        }
+    });
+}
+
+/// Everybody is back, nothing is stalled; what operators changed stays, but nobody is kept disabled.
+fn heal(network: &mut Network) {
+    network.weather = Weather::ROUGH;
+    network.resume_all();
+    for id in network.ids().collect::<Vec<_>>() {
+        if !network.is_running(id) {
+            let revival = if network.dice.percent(50) { Revival::Restarting } else { Revival::Fresh };
+            network.revive(id, revival);
+        }
+        network.apply(id, |config| config.neighbors.values_mut().for_each(|neighbor| neighbor.enabled = true));
+    }
+}

@@ -1,0 +1,132 @@
+//! eBGP.
+
+use super::*;
+
+/// AS 65001 (1), AS 64512 (2, 3), AS 65004 (4), in a row.
+fn row(network: &mut Network) -> [NodeId; 4] {
+    [
+        network.start(SpeakerConfig::numbered(1).in_as(65001).ebgp(2, 64512).announces(&[&v4(1), &v6(1)])),
+        network.start(SpeakerConfig::numbered(2).ebgp(1, 65001).ibgp(&[3]).announces(&[&v4(2)])),
+        network.start(SpeakerConfig::numbered(3).ebgp(4, 65004).ibgp(&[2]).announces(&[&v4(3)])),
+        network.start(SpeakerConfig::numbered(4).in_as(65004).ebgp(3, 64512).announces(&[&v4(4), &v6(4)])),
+    ]
+}
+
+#[test]
+fn each_as_on_the_way_is_in_the_path_and_the_next_hop_is_the_neighbour() {
+    for seed in 0..20 {
+        let mut network = Network::rough(seed);
+        let [a, b, c, d] = row(&mut network);
+        network.converge();
+        network.check_model();
+        let route = &network.best(d)[&prefix(&v4(1))];
+        assert_eq!(route.as_path, "64512 65001");
+        assert_eq!(route.next_hop.as_deref(), Some(c.address().to_string().as_str()));
+        let inside = &network.best(c)[&prefix(&v4(1))];
+        assert_eq!(inside.next_hop.as_deref(), Some(a.address().to_string().as_str()), "unchanged over iBGP");
+        assert_eq!(network.best(b).len(), 6);
+    }
+}
+
+#[test]
+fn local_pref_and_received_meds_stay_in_the_as() {
+    let mut network = Network::new(1);
+    let [a, b, c, d] = row(&mut network);
+    for node in [a, b] {
+        network.apply(node, |config| {
+            config.announcements.values_mut().for_each(|an| (an.med, an.local_pref) = (Some(7), Some(300)));
+        });
+    }
+    network.converge();
+    network.check_model();
+    assert_eq!(network.best(b)[&prefix(&v4(1))].med, Some(7), "from the neighbouring AS");
+    assert_eq!(network.best(c)[&prefix(&v4(1))].med, Some(7), "over iBGP");
+    assert_eq!(network.best(d)[&prefix(&v4(1))].med, None, "not beyond");
+    assert_eq!(network.received(b, a)[&prefix(&v4(1))].local_pref, None);
+    assert_eq!(network.received(c, b)[&prefix(&v4(2))].local_pref, Some(300));
+    assert_eq!(network.received(a, b)[&prefix(&v4(2))].med, Some(7), "its own");
+}
+
+#[test]
+fn what_has_our_as_in_its_path_is_not_taken() {
+    let mut network = Network::new(1);
+    // A ring of three ASes: everything comes back to its origin, and is not kept there.
+    for (number, others) in [(1, [2, 3]), (2, [1, 3]), (3, [1, 2])] {
+        let config = SpeakerConfig::numbered(number).in_as(65000 + number).announces(&[&v4(number)]);
+        network.start(others.iter().fold(config, |config, other| config.ebgp(*other, 65000 + other)));
+    }
+    network.converge();
+    network.check_model();
+    for at in [0, 1, 2] {
+        assert_eq!(network.best(NodeId(at)).len(), 3);
+    }
+    assert!(!network.received(NodeId(0), NodeId(1)).contains_key(&prefix(&v4(1))));
+    network.apply(NodeId(0), |config| config.announcements.clear());
+    network.converge();
+    network.check_model();
+}
+
+#[test]
+fn well_known_communities_keep_routes_where_they_belong() {
+    for (community, reaches_ibgp, reaches_ebgp) in
+        [(Community::NO_EXPORT, true, false), (Community::NO_ADVERTISE, false, false), (Community(1), true, true)]
+    {
+        let mut network = Network::new(1);
+        let [a, b, c, d] = row(&mut network);
+        network.apply(a, |config| {
+            config.announcements.clear();
+            *config = config.clone().announces(&["10.0.0.0/8"]);
+        });
+        // Marked by hand on the border, where a policy would do it.
+        network.apply(b, |config| {
+            config.neighbors.remove(&a.address());
+            *config = config.clone().announces(&["10.0.0.0/8"]);
+            let announcement = config.announcements.get_mut(&prefix("10.0.0.0/8")).expect("announced");
+            announcement.communities = vec![community];
+        });
+        network.converge();
+        network.check_model();
+        let has = |node| network.best(node).contains_key(&prefix("10.0.0.0/8"));
+        assert_eq!((has(c), has(d)), (reaches_ibgp, reaches_ebgp), "{community:?}");
+    }
+}
+
+#[test]
+fn next_hop_self_and_unchanged_are_what_they_say() {
+    let mut network = Network::new(1);
+    let [a, b, c, d] = row(&mut network);
+    change(&mut network, b, c, |neighbor| neighbor.options.next_hop = NextHopMode::SelfAddress);
+    change(&mut network, c, d, |neighbor| neighbor.options.next_hop = NextHopMode::Unchanged);
+    network.converge();
+    network.check_model();
+    let next_hop = |at, of: &str| network.best(at)[&prefix(of)].next_hop.clone();
+    assert_eq!(next_hop(c, &v4(1)), Some(b.address().to_string()));
+    assert_eq!(next_hop(d, &v4(1)), Some(b.address().to_string()));
+    assert_eq!(next_hop(d, &v4(3)), Some(c.address().to_string()), "its own routes carry itself");
+    assert_eq!(next_hop(b, &v4(1)), Some(a.address().to_string()));
+}
+
+#[test]
+fn a_local_as_of_a_session_is_what_the_neighbour_sees() {
+    let mut network = Network::new(1);
+    let [a, b, ..] = row(&mut network);
+    change(&mut network, b, a, |neighbor| neighbor.options.local_as = Some(Asn(65009)));
+    change(&mut network, a, b, |neighbor| neighbor.options.remote_as = Some(Asn(65009)));
+    network.converge();
+    network.check_model();
+    assert_eq!(network.best(a)[&prefix(&v4(2))].as_path, "65009");
+}
+
+#[test]
+fn an_external_route_wins_over_the_same_from_ibgp() {
+    let mut network = Network::new(1);
+    let nodes = row(&mut network);
+    for node in [nodes[0], nodes[3]] {
+        network.apply(node, |config| *config = config.clone().announces(&["10.0.0.0/8"]));
+    }
+    network.converge();
+    network.check_model();
+    let from = |at: NodeId| network.best(at)[&prefix("10.0.0.0/8")].from.clone();
+    assert_eq!(from(nodes[1]), nodes[0].address().to_string());
+    assert_eq!(from(nodes[2]), nodes[3].address().to_string());
+}
