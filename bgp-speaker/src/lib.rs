@@ -47,6 +47,7 @@ mod speaker;
 pub mod view;
 
 pub use bgp_proto as proto;
+pub use engine::StartKind;
 pub use config::{Announcement, ListenRange, Neighbor, SpeakerConfig};
 pub use io::ListenError;
 pub use speaker::{

@@ -3,7 +3,7 @@
 use crate::config::{
     Announcement, AnnouncementKind, ConfigError, ListenRange, Neighbor, SpeakerConfig, Step, diff,
 };
-use crate::engine::{BestRoute, StopMode};
+use crate::engine::{BestRoute, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
 use crate::io::{Driver, DriverParts, ListenError};
 use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
@@ -132,7 +132,7 @@ impl RouteChange {
 #[must_use]
 pub struct SpeakerBuilder {
     config: SpeakerConfig,
-    restarting: bool,
+    start: StartKind,
     #[cfg(feature = "fib")]
     fib: Option<fib_sync::FibConfig>,
 }
@@ -186,11 +186,10 @@ impl SpeakerBuilder {
         self
     }
 
-    /// We come back after a restart during which forwarding went on: neighbours are told so, and routes are selected,
-    /// and swept from the kernel, only when all neighbours have told theirs. With feature `fib`, own routes that are
-    /// found in the kernel say the same.
-    pub fn restarting(mut self, restarting: bool) -> Self {
-        self.restarting = restarting;
+    /// What we know of the time before this start; a fresh one unless said otherwise. With feature `fib`, own routes that
+    /// are found in the kernel make it a restart.
+    pub fn start_kind(mut self, start: StartKind) -> Self {
+        self.start = start;
         self
     }
 
@@ -212,19 +211,21 @@ impl SpeakerBuilder {
             return Err(StartError::Config(problems));
         }
         #[allow(unused_mut, reason = "mutated with feature fib")]
-        let mut restarting = self.restarting;
+        let mut start = self.start;
         #[cfg(feature = "fib")]
         let fib = match self.fib {
             Some(config) => {
                 let fib = fib_sync::Fib::open(config.clone()).await?;
-                restarting |= fib.adopted() > 0;
+                if fib.adopted() > 0 {
+                    start = StartKind::Restarted;
+                }
                 Some((config, fib))
             }
             None => None,
         };
         let (sender, commands) = mpsc::channel(crate::io::CHANNEL_CAPACITY);
         let seed = RandomState::new().hash_one(std::process::id());
-        let driver = Driver::new(DriverParts { config: self.config, seed, restarting, commands })?;
+        let driver = Driver::new(DriverParts { config: self.config, seed, start, commands })?;
         let listening = driver.listen_addresses();
         let handle = SpeakerHandle {
             commands: sender,
@@ -255,7 +256,7 @@ impl Speaker {
     pub fn builder() -> SpeakerBuilder {
         SpeakerBuilder {
             config: SpeakerConfig::new(Ipv4Addr::UNSPECIFIED),
-            restarting: false,
+            start: StartKind::Fresh,
             #[cfg(feature = "fib")]
             fib: None,
         }

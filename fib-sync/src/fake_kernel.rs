@@ -47,6 +47,7 @@ struct State {
     lost_batches: usize,
     interrupted_dumps: usize,
     has_no_nexthops: bool,
+    refuses_nexthop_changes: bool,
     operations: Vec<Op>,
     overwritten: usize,
 }
@@ -158,6 +159,11 @@ impl FakeKernel {
     /// As a kernel before 5.3: no nexthop objects.
     pub fn without_nexthop_objects(&self) {
         self.state().has_no_nexthops = true;
+    }
+
+    /// Nexthop objects can be made, but not changed.
+    pub fn refuse_nexthop_changes(&self, refuses: bool) {
+        self.state().refuses_nexthop_changes = refuses;
     }
 
     pub(crate) fn serve(&self, ownership: Ownership) {
@@ -309,6 +315,12 @@ impl State {
         }
         if verb == Verb::Create && self.nexthops.contains_key(&id) {
             return Err(Refusal::new(libc::EEXIST));
+        }
+        let is_group = |content: &NexthopContent| matches!(content, NexthopContent::Group(_));
+        if let Some(old) = self.nexthops.get(&id)
+            && (self.refuses_nexthop_changes || is_group(&old.content) != is_group(content))
+        {
+            return Err(Refusal::with_text(libc::EINVAL, "Can not replace a nexthop with a nexthop group."));
         }
         match content {
             NexthopContent::Single { gateway, interface, onlink } => {

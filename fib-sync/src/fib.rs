@@ -1,5 +1,6 @@
 //! The handle: what an owner of routes does with this crate.
 
+use std::net::IpAddr;
 use std::num::NonZeroU8;
 
 use ipnet::IpNet;
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::config::FibConfig;
 use crate::error::FibError;
 use crate::kernel::{Action, Hop, Kernel, KernelRoute, Lost, Snapshot};
-use crate::model::{Change, InvalidRoute, Route};
+use crate::model::{Change, InvalidRoute, NextHopSet, Route};
 use crate::netlink::{Monitor, RouteSocket};
 use crate::planner::{Planner, Work};
 use crate::status::{FibEvent, FibStatus, InstalledKind, InstalledNextHop, InstalledRoute};
@@ -164,6 +165,25 @@ impl Fib {
     pub async fn installed(&self) -> Result<Vec<InstalledRoute>, FibError> {
         let snapshot = self.ask(Question::Installed).await??;
         Ok(installed_routes(&snapshot))
+    }
+
+    /// Every route that is wanted over `from` is wanted over `to` from now on: what is to be done when a next hop fails.
+    /// Returns how many routes that is. Where routes share a nexthop object, and nobody else's use of it stands in the
+    /// way, the kernel is sent one message however many they are. The same happens by itself when the last of the
+    /// routes over a set is given another by [`apply`](Fib::apply) or [`replace_all`](Fib::replace_all).
+    ///
+    /// # Errors
+    /// [`FibError::InvalidRoute`] if `to` cannot carry a family that `from` can; nothing has changed then.
+    /// [`FibError::Closed`].
+    pub async fn fail_over(&self, from: NextHopSet, to: NextHopSet) -> Result<usize, FibError> {
+        let mut refused = Refused::default();
+        for prefix in [IpNet::from(IpAddr::from([0; 4])), IpNet::from(IpAddr::from([0; 16]))] {
+            if Route::unicast(prefix, from.clone()).validate().is_ok() {
+                refused.check(&Route::unicast(prefix, to.clone()));
+            }
+        }
+        refused.into_result()?;
+        self.demand(|reply| Demand::FailOver { from, to, reply }).await
     }
 
     /// Where things stand now, without waiting.

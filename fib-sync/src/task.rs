@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::error::FibError;
 use crate::kernel::{Kernel, Lost, Notice, Snapshot};
-use crate::model::{Change, Route};
+use crate::model::{Change, NextHopSet, Route};
 use crate::netlink::Monitor;
 use crate::planner::{Planner, Work};
 use crate::status::{FibEvent, FibStatus};
@@ -26,6 +26,7 @@ use crate::worker::{Done, Order, Worker};
 pub(crate) enum Demand {
     Apply(Vec<Change>, oneshot::Sender<()>),
     Converged(oneshot::Sender<()>),
+    FailOver { from: NextHopSet, to: NextHopSet, reply: oneshot::Sender<usize> },
     RemoveAll(oneshot::Sender<usize>),
     ReplaceAll(Vec<Route>, oneshot::Sender<()>),
 }
@@ -157,6 +158,9 @@ impl<K: Kernel> Task<K> {
                 self.planner.converged();
                 // An owner that no longer waits for the answer has said it all the same.
                 let _ = reply.send(());
+            }
+            Demand::FailOver { from, to, reply } => {
+                let _ = reply.send(self.planner.fail_over(&from, &to));
             }
             Demand::RemoveAll(reply) => {
                 let before = self.planner.status().removed;

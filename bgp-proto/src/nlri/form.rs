@@ -54,6 +54,28 @@ impl Form {
         matches!(self, Form::Labelled(_) | Form::Vpn(_))
     }
 
+    /// How many labels what follows the length octet begins with. Daemons send several without having agreed on it
+    /// (RFC 8277 §2.1), and mark the last one; a withdrawal has one, which is not marked (§2.4).
+    fn labels(self, octets: &[u8]) -> u8 {
+        if !self.has_label() {
+            return 0;
+        }
+        let (labels, _) = octets.as_chunks::<LABEL_LEN>();
+        let is_last = |label: &[u8; LABEL_LEN]| {
+            label.last().is_some_and(|low| low & 1 == 1) || matches!(label, [0 | 0x80, 0, 0])
+        };
+        // None marked: then the first is the only one.
+        let count = labels.iter().position(is_last).map_or(1, |at| at.saturating_add(1));
+        u8::try_from(count).unwrap_or(u8::MAX)
+    }
+
+    /// Length in bits and octets without the labels.
+    pub(crate) fn without_labels<'a>(self, bits: u8, octets: &'a [u8]) -> (u8, &'a [u8]) {
+        let count = self.labels(octets);
+        let rest = octets.get(usize::from(count).saturating_mul(LABEL_LEN)..).unwrap_or_default();
+        (bits.saturating_sub(count.saturating_mul(LABEL_BITS)), rest)
+    }
+
     /// Octets of the NLRI at the start of `rest`, which may hold fewer. `offset`, `before` and `available` are for
     /// errors: where the entry starts, how much of it precedes `rest`, how much is left from there.
     pub(crate) fn measure(
@@ -83,6 +105,10 @@ impl Form {
             _ => {
                 let bits = head(1)?;
                 let (min, max) = self.bits();
+                let len = usize::from(bits).div_ceil(8).saturating_add(1);
+                // Labels beyond the first count too; octets that are not there are for the caller to miss.
+                let labels = self.labels(rest.get(1..len).unwrap_or_default());
+                let max = max.saturating_add(LABEL_BITS.saturating_mul(labels.saturating_sub(1)));
                 if bits > max {
                     return Err(NlriError::PrefixTooLong { offset, bits, max });
                 }
@@ -90,7 +116,7 @@ impl Form {
                 if bits < min && !(bits == 0 && self == Form::RouteTarget) {
                     return Err(NlriError::PrefixTooShort { offset, bits, min });
                 }
-                Ok(usize::from(bits).div_ceil(8).saturating_add(1))
+                Ok(len)
             }
         }
     }
@@ -106,13 +132,12 @@ impl Form {
                 put_evpn_key(*kind, value, out);
             }
             (_, [bits, rest @ ..]) => {
-                let skipped = if self.has_label() { LABEL_LEN } else { 0 };
-                let Some((last, prefix)) = rest.get(skipped..).unwrap_or_default().split_last() else {
-                    return out.put_u8(*bits);
-                };
-                out.put_u8(*bits);
-                out.put_slice(prefix);
-                out.put_u8(*last & last_octet_mask(*bits));
+                let (bits, rest) = self.without_labels(*bits, rest);
+                out.put_u8(bits);
+                if let Some((last, prefix)) = rest.split_last() {
+                    out.put_slice(prefix);
+                    out.put_u8(*last & last_octet_mask(bits));
+                }
             }
             _ => {}
         }
@@ -228,6 +253,7 @@ mod tests {
         for (family, add_path, bytes, error) in [
             (LABELLED, false, &[23, 0, 1, 1][..], short(23, 24)),
             (LABELLED, false, &[57, 0, 1, 1, 1, 1, 1, 1, 1], long(57, 56)),
+            (LABELLED, false, &[81, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1], long(81, 80)),
             (VPN4, false, &[87], short(87, 88)),
             (VPN4, false, &[121], long(121, 120)),
             (VPN6, false, &[217], long(217, 216)),
@@ -253,8 +279,10 @@ mod tests {
         let one = [&[95, 0, 1, 1][..], &[7; 8], &[0xff]].concat();
         let other = [&[95, 0x80, 0, 0][..], &[7; 8], &[0xfe]].concat();
         assert_eq!(key(&one, VPN4), key(&other, VPN4));
-        assert_eq!(key(&[32, 0, 1, 1, 10], LABELLED), [32, 10]);
-        assert_eq!(key(&[24, 0, 1, 1], LABELLED), [24], "the default route");
+        assert_eq!(key(&[32, 0, 1, 1, 10], LABELLED), [8, 10]);
+        assert_eq!(key(&[56, 0, 1, 0, 0, 1, 1, 10], LABELLED), [8, 10], "two labels");
+        assert_eq!(key(&[32, 0x80, 0, 0, 10], LABELLED), [8, 10], "a withdrawal");
+        assert_eq!(key(&[24, 0, 1, 1], LABELLED), [0], "the default route");
         assert_eq!(key(&[9, 10, 0xff], AfiSafi::IPV4_UNICAST), [9, 10, 0x80]);
     }
 

@@ -11,8 +11,8 @@ use crate::types::AfiSafi;
 /// ```text
 ///                      +----------------------------------------------------------+
 /// IPv4, IPv6           | bits (1) | prefix                                        |  RFC 4271 §4.3
-/// labelled unicast     | bits (1) | label (3) | prefix                            |  RFC 8277 §2.2
-/// VPN                  | bits (1) | label (3) | route distinguisher (8) | prefix  |  RFC 4364 §4.3.4
+/// labelled unicast     | bits (1) | labels (3 each) | prefix                      |  RFC 8277 §2
+/// VPN                  | bits (1) | labels (3 each) | RD (8) | prefix             |  RFC 4364 §4.3.4
 /// route targets        | bits (1) | origin AS (4) | route target (8)              |  RFC 4684 §4
 /// EVPN                 | type (1) | octets (1) | value                            |  RFC 7432 §7
 /// flow specifications  | octets (1, or 2 from 240 on) | components                |  RFC 8955 §4.1
@@ -21,8 +21,8 @@ use crate::types::AfiSafi;
 ///
 /// Each is preceded by a path identifier if the session uses them for the family (RFC 7911 §3).
 ///
-/// Labelled NLRI hold one label: several need a capability that this crate does not know (RFC 8277 §2.1), and without
-/// it the bottom-of-stack bit means nothing.
+/// Labels end with the one whose bottom-of-stack bit is set. RFC 8277 §2.2 knows only one label where nothing else was
+/// agreed upon, and ignores that bit; real speakers set it, and some send several labels unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OpaqueNlri<'a> {
     /// The path identifier, if the session uses them for the family.
@@ -43,15 +43,16 @@ impl<'a> OpaqueNlri<'a> {
         self.form.put_key(self.octets, out);
     }
 
-    /// Appends the octets with which the route is withdrawn: the same ones, but for the label, which becomes 0x800000
+    /// Appends the octets with which the route is withdrawn: the same ones, but for the labels, which become 0x800000
     /// (RFC 8277 §2.4).
     pub fn put_withdrawal(&self, out: &mut impl BufMut) {
-        match (self.form.has_label(), self.octets) {
-            (true, [bits, _, _, _, rest @ ..]) => {
-                out.put_slice(&[*bits, 0x80, 0, 0]);
+        match self.octets {
+            [bits, rest @ ..] if self.form.has_label() => {
+                let (bits, rest) = self.form.without_labels(*bits, rest);
+                out.put_slice(&[bits.saturating_add(24), 0x80, 0, 0]);
                 out.put_slice(rest);
             }
-            _ => out.put_slice(self.octets),
+            octets => out.put_slice(octets),
         }
     }
 }
@@ -71,7 +72,7 @@ impl<'a> OpaqueNlri<'a> {
 /// assert_eq!(route.octets, field);
 /// let (mut key, mut withdrawal) = (Vec::new(), Vec::new());
 /// route.put_key(&mut key);
-/// assert_eq!(key, [104, 0, 0, 0xfd, 0xe8, 0, 0, 0, 1, 10, 1], "without the label");
+/// assert_eq!(key, [80, 0, 0, 0xfd, 0xe8, 0, 0, 0, 1, 10, 1], "without the label");
 /// route.put_withdrawal(&mut withdrawal);
 /// assert_eq!(withdrawal[..4], [104, 0x80, 0, 0]);
 /// assert_eq!(routes.next(), None);

@@ -6,6 +6,7 @@ use super::advice;
 use super::cli::Failure;
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
+use crate::engine::StartKind;
 use crate::speaker::{Speaker, SpeakerHandle, Stop};
 use fib_sync::FibConfig;
 use sd_notify::NotifyState;
@@ -128,10 +129,12 @@ async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker,
                 .to_owned(),
         ));
     }
-    // A reflector forwards nothing itself, so its clients' traffic flows on while it restarts. A node knows from
-    // the routes that it finds in the kernel.
-    let restarting = program == Program::RouteReflector;
-    let mut builder = Speaker::builder().config(config.speaker.clone()).restarting(restarting);
+    let start = match program {
+        // It finds out from the routes that it left in the kernel.
+        Program::BgpSpeaker => StartKind::Fresh,
+        Program::RouteReflector => StartKind::Unknown,
+    };
+    let mut builder = Speaker::builder().config(config.speaker.clone()).start_kind(start);
     if let Some(FibSection { table, protocol, metric }) = config.fib {
         builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
     }

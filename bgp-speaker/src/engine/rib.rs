@@ -9,11 +9,14 @@ mod attrs;
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
 mod bitmap;
+mod holdings;
 mod prefixes;
 
 pub use attrs::{AttrId, AttrRecord, AttrSet, AttrTable, DEFAULT_LOCAL_PREF, LoopIdentity, is_kept_apart};
 pub use bitmap::Bitmap;
 pub use prefixes::{PrefixId, PrefixTable};
+
+use holdings::Holdings;
 
 /// Where a path came from: a peer's slot, or ourselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +92,7 @@ pub struct Rib {
     dirty_bits: Bitmap,
     /// Prefixes that lost their last path and whose id may be given back.
     emptied: Vec<PrefixId>,
+    holdings: Holdings,
     best_count: usize,
     path_count: usize,
 }
@@ -105,6 +109,7 @@ impl Rib {
             deferred: Vec::new(),
             dirty_bits: Bitmap::default(),
             emptied: Vec::new(),
+            holdings: Holdings::default(),
             best_count: 0,
             path_count: 0,
         }
@@ -126,6 +131,7 @@ impl Rib {
             + self.nodes.capacity() * size_of::<Node>()
             + (self.dirty.capacity() + self.deferred.capacity()) * size_of::<Dirty>()
             + self.dirty_bits.memory_bytes()
+            + self.holdings.memory_bytes()
     }
 
     /// Anything for [`Rib::decide`] to do?
@@ -156,6 +162,11 @@ impl Rib {
         attrs.retain(path.attr);
         self.link_after_head(id, path);
         self.path_count += 1;
+        if self.holdings.add(path.source, id, self.heads.len()) {
+            let mut holdings = std::mem::take(&mut self.holdings);
+            holdings.tidy(path.source, |id| self.paths(id).any(|(other, _)| other.source == path.source));
+            self.holdings = holdings;
+        }
         Announced::New
     }
 
@@ -170,8 +181,8 @@ impl Rib {
     /// Marks every path of a source as stale; how many.
     pub fn mark_stale(&mut self, source: Source) -> usize {
         let mut count = 0;
-        for id in 0..self.heads.len() {
-            let mut index = self.heads[id];
+        for id in self.holdings.of(source, self.heads.len()) {
+            let mut index = self.heads[id.index()];
             while index != NONE {
                 let node = &mut self.nodes[index as usize];
                 if node.path.source == source {
@@ -187,7 +198,7 @@ impl Rib {
     /// Removes the paths of a source, all of them or only the stale ones; how many.
     pub fn remove_source(&mut self, attrs: &mut AttrTable, source: Source, only_stale: bool) -> usize {
         let mut count = 0;
-        for id in (0..self.heads.len() as u32).map(PrefixId) {
+        for id in self.holdings.of(source, self.heads.len()) {
             let mut before = NONE;
             let mut index = self.heads[id.index()];
             while index != NONE {
@@ -356,6 +367,7 @@ impl Rib {
         attrs.release(node.path.attr);
         self.free.push(index);
         self.path_count -= 1;
+        self.holdings.subtract(node.path.source);
     }
 
     fn move_to_head(&mut self, id: PrefixId, position: usize) {

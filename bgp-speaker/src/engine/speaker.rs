@@ -21,6 +21,7 @@ use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, Secret, SpeakerConfig, diff};
 use bytes::BytesMut;
 use convergence::Convergence;
+pub use convergence::StartKind;
 pub use views::BestRoute;
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -105,6 +106,8 @@ pub struct Engine {
     left_slots: Vec<u32>,
     sources: Vec<SourceInfo>,
     by_address: BTreeMap<IpAddr, Source>,
+    /// Peers by the range that admitted them.
+    range_members: BTreeMap<IpNet, u32>,
     conns: HashMap<ConnId, Conn>,
     next_conn: u64,
     attrs: AttrTable,
@@ -146,8 +149,8 @@ struct Scratch {
 impl Engine {
     /// A speaker with this configuration, whose sessions start with the first [`Engine::handle_deadline`].
     ///
-    /// `seed` feeds all jitter. `restarting`: we have been here before and forwarding went on (RFC 4724 §4.1).
-    pub fn new(config: SpeakerConfig, seed: u64, restarting: bool, now: MonoTime) -> Self {
+    /// `seed` feeds all jitter.
+    pub fn new(config: SpeakerConfig, seed: u64, start: impl Into<StartKind>, now: MonoTime) -> Self {
         let mut engine = Self {
             seed,
             started: now,
@@ -157,6 +160,7 @@ impl Engine {
             left_slots: Vec::new(),
             sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))],
             by_address: BTreeMap::new(),
+            range_members: BTreeMap::new(),
             conns: HashMap::new(),
             next_conn: 1,
             attrs: AttrTable::default(),
@@ -171,7 +175,7 @@ impl Engine {
             effects: VecDeque::new(),
             writable: VecDeque::new(),
             route_changes: Vec::new(),
-            convergence: Convergence::new(restarting, now, config.graceful_restart.selection_deferral),
+            convergence: Convergence::new(start.into(), now, config.graceful_restart.selection_deferral),
             counters: Counters::default(),
             scratch: Scratch::default(),
             config: SpeakerConfig { neighbors: BTreeMap::new(), announcements: BTreeMap::new(), ..config.clone() },

@@ -19,7 +19,7 @@ use super::socket_options;
 use super::socket::{READ_BUFFER_BYTES, Socket};
 use super::subscribers::Subscribers;
 use crate::config::{SpeakerConfig, Step};
-use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StopMode};
+use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
 use std::collections::HashMap;
 use crate::speaker::ApplyError;
 use crate::view::StatusView;
@@ -71,7 +71,7 @@ pub(crate) struct Driver {
 pub(crate) struct DriverParts {
     pub(crate) config: SpeakerConfig,
     pub(crate) seed: u64,
-    pub(crate) restarting: bool,
+    pub(crate) start: StartKind,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -87,7 +87,7 @@ impl Driver {
         let clock = Clock::start();
         Ok(Self {
             clock,
-            engine: Engine::new(parts.config, parts.seed, parts.restarting, clock.now()),
+            engine: Engine::new(parts.config, parts.seed, parts.start, clock.now()),
             listeners,
             sockets: HashMap::new(),
             attempts: HashMap::new(),

@@ -16,7 +16,10 @@
 //!
 //! A speaker that comes back sets the Restart State bit, and says that forwarding went on. Until the first convergence
 //! is done it selects no learned routes and sends no End-of-RIB; what it originates itself is announced at once. So a
-//! reflector that was restarted causes no withdrawal, and its clients drop nothing.
+//! speaker that was restarted causes no withdrawal, and its neighbours drop nothing.
+//!
+//! A reflector has no kernel routes that could tell it whether it has been here before. It always says that it may have,
+//! and keeps its End-of-RIB back, but selects routes at once ([`StartKind::Unknown`](crate::StartKind::Unknown)).
 //!
 //! The first convergence is done when every listed neighbour has sent its End-of-RIB (or cannot), and, where neighbours
 //! may come unlisted, none has come for five seconds; at the latest after the selection deferral time

@@ -138,6 +138,16 @@ impl Planner {
         }
         self.plan_without(id, is_foreign);
         self.nexthops.refused(id, is_foreign);
+        let mut is_parked = false;
+        for means in self.wanted.extras_mut().filter(|means| means.parked.contains(&id)) {
+            means.is_doubtful = true;
+            is_parked = true;
+        }
+        if is_parked {
+            // Routes were to move with their object and have not: each is to be replaced, after all.
+            self.nexthops.park(id);
+            self.request_dump(Scope::Full, ResyncReason::NexthopChanged);
+        }
     }
 
     pub(super) fn refuse(&mut self, id: RouteId, reason: Refusal, is_conflict: bool) {

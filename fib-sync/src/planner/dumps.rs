@@ -112,6 +112,7 @@ impl Planner {
         for entry in self.routes.entries_mut() {
             entry.put(Flag::Met, false);
         }
+        self.wanted.extras_mut().for_each(|means| means.is_doubtful = false);
         contested.into_iter().for_each(|id| self.settle_contest(id));
         self.strays_due = self.may_delete && !self.strays.is_empty();
         if is_first { 0 } else { differences }
@@ -126,7 +127,8 @@ impl Planner {
                 // Whether the object itself is right is the object's affair.
                 (Some(_), Some(means)) if route.content.nexthop_id != 0 => {
                     let object = route.content.nexthop_id;
-                    means.plan.nexthop_id() == object || means.parked.contains(&object)
+                    means.plan.nexthop_id() == object
+                        || means.parked.contains(&object) && !means.is_doubtful
                 }
                 (Some(kind), _) => diff::is_equal(kind, &route.content, &self.environment),
                 (None, _) => false,

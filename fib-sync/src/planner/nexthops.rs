@@ -20,6 +20,8 @@ pub(super) enum Key {
         gateway: IpAddr,
         interface: Option<InterfaceName>,
         onlink: bool,
+        /// Of a group. Routes refer to other objects than groups do, so that theirs can be changed in place.
+        is_member: bool,
     },
 }
 
@@ -39,7 +41,8 @@ struct Object {
 pub(super) struct Nexthops {
     ownership: Ownership,
     objects: BTreeMap<u32, Object>,
-    by_key: HashMap<Key, u32>,
+    /// The object that new routes refer to, and others that hold the same for the sake of older routes.
+    by_key: HashMap<Key, Vec<u32>>,
     /// Ids of our block that somebody else uses.
     taken: HashSet<u32>,
     next: u32,
@@ -62,7 +65,7 @@ impl Nexthops {
 
     /// How many objects wanted routes use.
     pub(super) fn len(&self) -> usize {
-        self.by_key.len()
+        self.by_key.values().map(Vec::len).sum()
     }
 
     pub(super) fn contains(&self, id: u32) -> bool {
@@ -110,11 +113,14 @@ impl Nexthops {
 
     /// The object for `key`, with one more reference, made to hold `content`. `None`: all ids are in use.
     pub(super) fn acquire(&mut self, key: Key, content: NexthopContent) -> Option<u32> {
-        if let Some(&id) = self.by_key.get(&key) {
-            let object = self.objects.get_mut(&id)?;
-            object.references += 1;
-            self.has_repairs |= object.have.as_ref() != Some(&content);
-            object.want = Some(content);
+        if let Some(ids) = self.by_key.get(&key) {
+            for id in ids {
+                let object = self.objects.get_mut(id)?;
+                self.has_repairs |= object.have.as_ref() != Some(&content);
+                object.want = Some(content.clone());
+            }
+            let id = *ids.first()?;
+            self.objects.get_mut(&id)?.references += 1;
             return Some(id);
         }
         let id = self.unused_with(&content).or_else(|| self.free_id())?;
@@ -128,16 +134,63 @@ impl Nexthops {
         object.key = Some(key.clone());
         object.want = Some(content);
         object.references = 1;
-        // A group holds its members.
-        if let Key::Group(members) = &key {
+        self.retain_members(&key);
+        self.by_key.insert(key, vec![id]);
+        Some(id)
+    }
+
+    /// A group holds its members.
+    fn retain_members(&mut self, key: &Key) {
+        if let Key::Group(members) = key {
             for (member, _) in members {
                 if let Some(member) = self.objects.get_mut(member) {
                     member.references += 1;
                 }
             }
         }
-        self.by_key.insert(key, id);
-        Some(id)
+    }
+
+    /// Makes object `id` stand for the same as object `model`, with one more reference. Not possible while anything
+    /// but one kind of routes needs it, nor between a group and a single next hop: the kernel does not turn one into
+    /// the other.
+    pub(super) fn imitate(&mut self, id: u32, model: u32) -> bool {
+        let Some((Some(key), Some(want))) =
+            self.objects.get(&model).map(|model| (model.key.clone(), model.want.clone()))
+        else {
+            return false;
+        };
+        let is_group = matches!(want, NexthopContent::Group(_));
+        let has_member = |content: &Option<NexthopContent>| match content {
+            Some(NexthopContent::Group(members)) => members.iter().any(|(member, _)| *member == id),
+            _ => false,
+        };
+        let is_member = self.objects.values().any(|other| has_member(&other.have) || has_member(&other.want));
+        let Some(object) = self.objects.get_mut(&id) else { return false };
+        if id == model || is_member || object.references != 1 || matches!(object.have, Some(NexthopContent::Group(_))) != is_group {
+            return false;
+        }
+        object.references += 1;
+        object.want = Some(want);
+        let old = object.key.replace(key.clone());
+        self.retain_members(&key);
+        if let Some(old) = old {
+            self.forget_key(id, old);
+        }
+        self.by_key.entry(key).or_default().push(id);
+        true
+    }
+
+    /// Object `id` does not stand for `key` any more.
+    fn forget_key(&mut self, id: u32, key: Key) {
+        if let Some(ids) = self.by_key.get_mut(&key) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_key.remove(&key);
+            }
+        }
+        if let Key::Group(members) = key {
+            members.iter().for_each(|(member, _)| self.release(*member));
+        }
     }
 
     /// An object of an earlier run that already is what is needed.
@@ -172,10 +225,7 @@ impl Nexthops {
             self.objects.remove(&id);
         }
         if let Some(key) = key {
-            self.by_key.remove(&key);
-            if let Key::Group(members) = key {
-                members.iter().for_each(|(member, _)| self.release(*member));
-            }
+            self.forget_key(id, key);
         }
     }
 

@@ -220,7 +220,7 @@ fn nexthop_objects_are_shared_and_go_with_their_last_route() {
     }
     pair.set("10.2.0.0/16", &via(&["10.0.0.2"]));
     pair.settle();
-    assert_eq!(pair.kernel.nexthop_ids().len(), 3, "two gateways and a group");
+    assert_eq!(pair.kernel.nexthop_ids().len(), 4, "two members, their group, and a gateway by itself");
     pair.planner.converged();
     for index in 0..20 {
         pair.planner.apply(Change::Remove(net(&format!("10.1.{index}.0/24"))));
@@ -300,11 +300,63 @@ fn a_restart_changes_nothing_and_sweeps_only_after_convergence() {
     assert_eq!(pair.events().last(), Some(&FibEvent::Swept { count: 1 }));
 }
 
+#[test]
+fn a_failover_is_one_message_for_any_number_of_routes() {
+    for (from, to) in [(&["10.0.0.2"][..], &["10.0.1.2"][..]), (&["10.0.0.2", "10.0.0.3"], &["10.0.0.3", "10.0.1.2"])] {
+        for is_target_in_use in [false, true] {
+            let mut pair = Pair::new();
+            for index in 0..200 {
+                pair.set(&format!("10.1.{index}.0/24"), &via(from));
+            }
+            if is_target_in_use {
+                pair.set("10.2.0.0/16", &via(to));
+            }
+            pair.settle();
+            pair.kernel.take_operations();
+            let (RouteKind::Unicast(from), RouteKind::Unicast(to)) = (via(from), via(to)) else { unreachable!() };
+            assert_eq!(pair.planner.fail_over(&from, &to), 200);
+            pair.settle();
+            let ops = pair.kernel.take_operations();
+            let changes = ops.iter().filter(|op| matches!(op, Op::SetNexthop { verb: Verb::Replace, .. })).count();
+            assert_eq!(changes, 1, "{ops:?}");
+            assert!(!ops.iter().any(|op| matches!(op, Op::SetRoute { .. } | Op::DeleteRoute { .. })), "{ops:?}");
+            let status = pair.planner.status();
+            assert!(status.installed == status.desired, "{status:#?}");
+            let contents = pair.kernel.contents(OURS);
+            let kind = RouteKind::Unicast(to);
+            assert!(contents.values().all(|content| diff::is_equal(&kind, content, &pair.planner.environment)));
+            pair.planner.remove_all();
+            pair.settle();
+            assert_eq!(pair.kernel.nexthop_ids(), []);
+        }
+    }
+}
+
+#[test]
+fn a_failover_that_the_kernel_refuses_leaves_routes_pending() {
+    let mut pair = Pair::new();
+    for index in 0..100 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]));
+    }
+    pair.settle();
+    pair.kernel.refuse_nexthop_changes(true);
+    let (RouteKind::Unicast(from), RouteKind::Unicast(to)) = (via(&["10.0.0.2"]), via(&["10.0.1.2"])) else {
+        unreachable!()
+    };
+    pair.planner.fail_over(&from, &to);
+    pair.settle();
+    let contents = pair.kernel.contents(OURS);
+    let kind = RouteKind::Unicast(to);
+    assert!(contents.values().all(|content| diff::is_equal(&kind, content, &pair.planner.environment)));
+    assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
+}
+
 /// What can happen to a `Fib`.
 #[derive(Debug, Clone)]
 enum Happening {
     Add { prefix: usize },
     Converge,
+    FailOver { from: usize, to: usize },
     Interrupt { count: usize },
     LoseBatch,
     Mute,
@@ -347,6 +399,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => Just(Take),
         2 => Just(Wait),
         1 => Just(Converge),
+        2 => (0..5usize, 0..5usize).prop_map(|(from, to)| FailOver { from, to }),
         1 => Just(Restart),
         2 => prefix.clone().prop_map(|prefix| Add { prefix }),
         2 => prefix.clone().prop_map(|prefix| Overwrite { prefix }),
@@ -369,6 +422,12 @@ fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
             pair.kernel.add_route(net(PREFIXES[*prefix]), METRIC, THEIRS);
         }
         Happening::Converge => pair.planner.converged(),
+        Happening::FailOver { from, to } => {
+            let (from, to) = (kinds()[*from].clone(), kinds()[*to].clone());
+            let (RouteKind::Unicast(old), RouteKind::Unicast(new)) = (&from, &to) else { return };
+            pair.planner.fail_over(old, new);
+            model.values_mut().filter(|kind| **kind == from).for_each(|kind| *kind = to.clone());
+        }
         Happening::Interrupt { count } => pair.kernel.interrupt_dumps(*count),
         Happening::LoseBatch => pair.kernel.lose_batches(1),
         Happening::Mute => pair.kernel.mute(),

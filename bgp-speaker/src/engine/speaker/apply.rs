@@ -119,8 +119,9 @@ impl Engine {
         let was_connecting = peer.connects();
         let is_enabled = neighbor.enabled;
         peer.neighbor = neighbor;
-        peer.range = range;
+        let before = std::mem::replace(&mut peer.range, range);
         let starts = peer.connects() && !was_connecting && peer.established.is_none();
+        self.count_member(before, range);
         if !is_enabled {
             self.stop_peer(now, source, &Notification::administrative_shutdown(""));
         } else if needs_reset {

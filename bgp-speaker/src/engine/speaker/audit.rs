@@ -6,6 +6,7 @@ use crate::config::Family;
 use crate::engine::conn::ConnId;
 use crate::engine::rib::{AttrId, Source};
 use crate::engine::update_group::ExportView;
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Engine {
@@ -27,6 +28,10 @@ impl Engine {
 
     fn audit_connections(&self) -> Result<(), String> {
         let mut in_use = BTreeSet::new();
+        let mut ranges: BTreeMap<IpNet, u32> = BTreeMap::new();
+        let members = self.peers.iter().flatten().filter_map(|peer| peer.range);
+        members.for_each(|range| *ranges.entry(range).or_default() += 1);
+        ensure(ranges == self.range_members, || format!("{:?} in ranges, {ranges:?} found", self.range_members))?;
         for peer in self.peers.iter().flatten() {
             ensure(self.by_address.get(&peer.neighbor.address) == Some(&peer.source), || {
                 format!("{} is not found by its address", peer.neighbor.address)

@@ -19,19 +19,39 @@ use std::time::Duration;
 /// Neighbours that send no End-of-RIB, and unlisted ones, are given this long after the last session came up.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// What a speaker knows of the time before its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartKind {
+    /// Nothing was forwarded before.
+    #[default]
+    Fresh,
+    /// It has restarted, and forwarding went on meanwhile. Route selection waits for the neighbours.
+    Restarted,
+    /// It may have restarted: a reflector, which forwards nothing itself and has no kernel routes to tell it. Neighbours
+    /// are told as after a restart, and End-of-RIB waits likewise, so that they keep what they had; but routes are
+    /// selected at once (unlike RFC 4724 §4.1, which speaks of those who know), so that a first start costs no time. A
+    /// path that is not yet the best may be told for a moment.
+    Unknown,
+}
+
+impl From<bool> for StartKind {
+    fn from(restarting: bool) -> Self {
+        if restarting { StartKind::Restarted } else { StartKind::Fresh }
+    }
+}
+
 /// State of the first convergence. One per speaker.
 #[derive(Debug)]
 pub(super) struct Convergence {
-    /// Route selection and our own End-of-RIB wait for it.
-    is_restarting: bool,
+    start: StartKind,
     is_done: bool,
     until: MonoTime,
     last_up: Option<MonoTime>,
 }
 
 impl Convergence {
-    pub(super) fn new(is_restarting: bool, now: MonoTime, deferral: Duration) -> Self {
-        Self { is_restarting, is_done: false, until: now + deferral, last_up: None }
+    pub(super) fn new(start: StartKind, now: MonoTime, deferral: Duration) -> Self {
+        Self { start, is_done: false, until: now + deferral, last_up: None }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -39,13 +59,18 @@ impl Convergence {
     }
 
     /// Route selection waits.
-    pub(super) fn is_deferring(&self) -> bool {
-        self.is_restarting && !self.is_done
+    pub(super) fn defers_selection(&self) -> bool {
+        self.start == StartKind::Restarted && !self.is_done
     }
 
-    /// RFC 4724 §3: the Restart State bit, and whether forwarding went on.
-    pub(super) fn is_restarting(&self) -> bool {
-        self.is_restarting
+    /// Our End-of-RIB waits, and the Restart State bit is set (RFC 4724 §3).
+    pub(super) fn defers_end_of_rib(&self) -> bool {
+        self.may_have_restarted() && !self.is_done
+    }
+
+    /// Forwarding may have gone on before this start.
+    pub(super) fn may_have_restarted(&self) -> bool {
+        self.start != StartKind::Fresh
     }
 
     pub(super) fn note_up(&mut self, now: MonoTime) {
@@ -78,7 +103,7 @@ impl Engine {
             after_secs = now.since(self.started).as_secs(),
             "first convergence done"
         );
-        if self.convergence.is_restarting {
+        if self.convergence.may_have_restarted() {
             let up: Vec<Source> =
                 self.peers.iter().flatten().filter(|p| p.established.is_some()).map(|p| p.source).collect();
             self.owe_end_of_rib(&up);

@@ -54,7 +54,7 @@ impl Engine {
 
     pub(super) fn select_routes(&mut self, family: Family) {
         let rib = &mut self.ribs[family.index()];
-        let deferring = self.convergence.is_deferring();
+        let deferring = self.convergence.defers_selection();
         if !deferring {
             rib.resume_deferred();
         }
@@ -105,7 +105,7 @@ impl Engine {
 
     /// Sessions that came up, and refreshes asked for. Nothing is pending in any group now.
     fn admit_members(&mut self) {
-        let with_end_of_rib = !self.convergence.is_deferring();
+        let with_end_of_rib = !self.convergence.defers_end_of_rib();
         for (source, family) in std::mem::take(&mut self.joins) {
             let Some(key) = self.group_key(source, family) else { continue };
             let index = self.group_index(key);

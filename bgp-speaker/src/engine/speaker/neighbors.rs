@@ -22,7 +22,21 @@ impl Engine {
         self.deadlines.arm(Owner::Peer(source), now);
         self.peers[source.0 as usize] = Some(Box::new(peer));
         self.by_address.insert(address, source);
+        self.count_member(None, range);
         source
+    }
+
+    /// A peer belongs to another range than before, or to none.
+    pub(super) fn count_member(&mut self, before: Option<IpNet>, now: Option<IpNet>) {
+        if let Some(now) = now {
+            *self.range_members.entry(now).or_default() += 1;
+        }
+        if let Some(before) = before
+            && let Some(members) = self.range_members.get_mut(&before)
+        {
+            *members -= 1;
+            self.range_members.retain(|_, members| *members > 0);
+        }
     }
 
     /// Forgets a peer without connections, with all of its paths.
@@ -30,6 +44,7 @@ impl Engine {
         self.purge(source, false, &Family::ALL);
         if let Some(peer) = self.peers[source.0 as usize].take() {
             self.by_address.remove(&peer.neighbor.address);
+            self.count_member(peer.range, None);
             self.left_slots.push(source.0);
         }
     }
@@ -58,8 +73,7 @@ impl Engine {
             return if is_enabled { Ok(*source) } else { Err(RefusedConnection::Disabled) };
         }
         let range = self.range_of(remote).ok_or(RefusedConnection::UnknownPeer)?.clone();
-        let members = self.peers.iter().flatten().filter(|peer| peer.range == Some(range.prefix)).count();
-        if members >= range.max_sessions as usize {
+        if self.range_members.get(&range.prefix).is_some_and(|members| *members >= range.max_sessions) {
             return Err(RefusedConnection::RangeFull);
         }
         let neighbor = Self::dynamic_neighbor(&range, remote);

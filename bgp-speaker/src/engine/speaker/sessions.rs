@@ -169,8 +169,8 @@ impl Engine {
         // A speaker that starts afresh has forwarded nothing before; one that runs has gone on forwarding.
         let has_run = self.convergence.is_done() || peer.established_count > 0;
         RestartFlags {
-            restarting: self.convergence.is_deferring(),
-            forwarding_preserved: self.convergence.is_restarting() || has_run,
+            restarting: self.convergence.defers_end_of_rib(),
+            forwarding_preserved: self.convergence.may_have_restarted() || has_run,
         }
     }
 

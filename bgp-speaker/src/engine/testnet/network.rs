@@ -66,6 +66,8 @@ pub struct Network {
     pub dice: Dice,
     /// Whether [`Network::heard`] grows.
     pub is_recording: bool,
+    /// When set, what [`Engine::limit_log`] is told whenever a speaker starts.
+    pub log_bytes_max: Option<usize>,
     nodes: Vec<Node>,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
@@ -85,6 +87,7 @@ impl Network {
             weather: Weather::CALM,
             dice: Dice::new(seed),
             is_recording: true,
+            log_bytes_max: None,
             nodes: Vec::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -214,7 +217,9 @@ impl Network {
         let node = &mut self.nodes[id.0];
         node.lives += 1;
         let restarting = revival == Revival::Restarting;
-        node.host = Host::Speaker(Box::new(Engine::new(node.config.clone(), seed, restarting, self.now)));
+        let mut engine = Engine::new(node.config.clone(), seed, restarting, self.now);
+        self.log_bytes_max.into_iter().for_each(|bytes| engine.limit_log(bytes));
+        node.host = Host::Speaker(Box::new(engine));
         self.work(id);
     }
 

@@ -1,7 +1,7 @@
 //! A random run: operators, failures and restarts, and a look at everything once it is quiet.
 
 use super::configure::{Configure, address, prefix};
-use super::network::{Network, Weather};
+use super::network::Network;
 use super::node::{NodeId, Revival};
 use crate::config::{Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig};
 use crate::engine::time::MonoTime;
@@ -59,6 +59,9 @@ fn humane(time: Duration) -> String {
 /// Two reflectors at most, their clients, and a tail of other ASes; or, one time in four, a mesh.
 fn build(simulation: Simulation) -> Network {
     let mut network = Network::rough(simulation.seed);
+    network.log_bytes_max = [None, Some(200), Some(1500)][network.dice.below(3)];
+    network.weather.lazy_percent = network.dice.below(90) as u32;
+    network.weather.lazy_max = network.dice.up_to(Duration::from_secs(2));
     let count = simulation.nodes.max(2);
     let numbers: Vec<u32> = (1..=count).collect();
     let kind = network.dice.below(4);
@@ -132,6 +135,10 @@ fn announcement(network: &mut Network, number: u32) -> Announcement {
     let network: IpNet = prefix(&text);
     let mut announcement = Announcement::route(network);
     announcement.origin = *dice.pick(&[Origin::Igp, Origin::Egp, Origin::Incomplete]).unwrap_or(&Origin::Igp);
+    if own != 0 {
+        // MEDs of shared prefixes would make networks of several ASes oscillate, as RFC 3345 describes.
+        announcement.med = dice.pick(&[None, Some(0), Some(5)]).copied().flatten();
+    }
     announcement.local_pref = dice.pick(&[None, Some(100), Some(200)]).copied().flatten();
     let communities = [vec![], vec![Community::NO_EXPORT], vec![Community(0xfc00_0001)], vec![Community::NO_ADVERTISE]];
     announcement.communities = dice.pick(&communities).cloned().unwrap_or_default();
@@ -143,7 +150,7 @@ fn disturb(network: &mut Network) {
     let ids: Vec<NodeId> = network.ids().collect();
     let Some(a) = network.dice.pick(&ids).copied() else { return };
     let Some(b) = network.dice.pick(&ids).copied() else { return };
-    match network.dice.below(24) {
+    match network.dice.below(26) {
         0..=6 => {
             let announcement = announcement(network, a.number());
             network.apply(a, |config| _ = config.announcements.insert(announcement.prefix, announcement));
@@ -172,6 +179,8 @@ fn disturb(network: &mut Network) {
         22 => change_neighbor(network, a, |neighbor, dice| {
             neighbor.options.next_hop = [NextHopMode::Auto, NextHopMode::SelfAddress][dice % 2];
         }),
+        23 => change_neighbor(network, a, |neighbor, dice| neighbor.passive = dice % 4 == 0),
+        24 => network.apply(a, |config| config.announcements.clear()),
         _ => change_role(network, a),
     }
 }
@@ -209,15 +218,17 @@ fn change_role(network: &mut Network, id: NodeId) {
     });
 }
 
-/// Everybody is back, nothing is stalled; what operators changed stays, but nobody is kept disabled.
+/// Everybody is back, nothing is stalled; what operators changed stays, but nobody is kept disabled
+/// or waiting.
 fn heal(network: &mut Network) {
-    network.weather = Weather::ROUGH;
     network.resume_all();
     for id in network.ids().collect::<Vec<_>>() {
         if !network.is_running(id) {
             let revival = if network.dice.percent(50) { Revival::Restarting } else { Revival::Fresh };
             network.revive(id, revival);
         }
-        network.apply(id, |config| config.neighbors.values_mut().for_each(|neighbor| neighbor.enabled = true));
+        network.apply(id, |config| {
+            config.neighbors.values_mut().for_each(|neighbor| (neighbor.enabled, neighbor.passive) = (true, false));
+        });
     }
 }

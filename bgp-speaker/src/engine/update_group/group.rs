@@ -163,28 +163,38 @@ impl UpdateGroup {
                 self.drop_dump();
                 continue;
             }
-            let Some(member) = self.members.values_mut().find(|m| !m.is_slow() && m.cursor == first) else { return };
-            let mut dirty = Bitmap::default();
-            let params = self.key.params();
-            let mut mark = |bytes: &Bytes| {
-                for_each_prefix(bytes, &params, self.key.family, |key| {
-                    let id = prefixes.find(key).unwrap_or_else(|| {
-                        let id = prefixes.insert(key);
-                        emptied(id);
-                        id
-                    });
-                    dirty.insert(id);
+            if !self.members.values().any(|member| !member.is_slow() && member.cursor == first) {
+                return;
+            }
+            self.detach_readers_at(first, prefixes, &mut emptied);
+        }
+    }
+
+    /// All who stand at a position leave the log; what it holds from there on is looked through once.
+    fn detach_readers_at(&mut self, at: u64, prefixes: &mut PrefixTable, emptied: &mut impl FnMut(PrefixId)) {
+        let (params, family) = (self.key.params(), self.key.family);
+        let mut mark = |bytes: &Bytes, dirty: &mut Bitmap| {
+            for_each_prefix(bytes, &params, family, |key| {
+                let id = prefixes.find(key).unwrap_or_else(|| {
+                    let id = prefixes.insert(key);
+                    emptied(id);
+                    id
                 });
-            };
+                dirty.insert(id);
+            });
+        };
+        let mut unread = Bitmap::default();
+        self.log.chunks_from(at).for_each(|chunk| mark(chunk.bytes(), &mut unread));
+        for member in self.members.values_mut().filter(|member| !member.is_slow() && member.cursor == at) {
+            let mut dirty = unread.clone();
             for item in member.private.drain(..) {
                 member.owes_end_of_rib |= item.is_end_of_rib;
-                mark(&item.bytes);
+                mark(&item.bytes, &mut dirty);
             }
-            self.log.chunks_from(first).for_each(|chunk| mark(chunk.bytes()));
             member.dirty = Some(dirty);
             self.slow += 1;
+            self.log.remove_reader(at);
             tracing::warn!(slot = member.source.0, "neighbour reads too slowly, served from a bitmap from now on");
-            self.log.remove_reader(first);
         }
     }
 
