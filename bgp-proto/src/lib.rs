@@ -9,6 +9,7 @@
 //! TCP bytes -> frame()  -> Frame -> Message::decode()     -> Message             tools, tests, all but UPDATE
 //!                               `-> UpdateView::parse()   -> withdrawn, attributes, nlri      the hot path
 //!                                     NlriIter            -> Nlri, one by one
+//!                                     OpaqueNlriIter      -> OpaqueNlri of any family
 //!                                     RawAttributes       -> RawAttribute, one by one
 //!                                     MpReachView, MpUnreachView
 //!                                     decode_attributes() -> PathAttributes + problems and their RFC 7606 action
@@ -76,11 +77,17 @@
 //! - [`NlriError`]: prefixes cannot be split.
 //! - [`EncodeError`]: a value has no wire form; nothing was written.
 //!
+//! - [`FilterError`]: outbound route filters cannot be split; the request that they came with stands.
+//!
+//! # Families
+//!
+//! IPv4 and IPv6, unicast and multicast, are read into prefixes. Labelled unicast, VPN-IPv4 and VPN-IPv6, EVPN, route
+//! targets, flow specifications and those of VPNs are split into [`OpaqueNlri`], which a reflector carries verbatim,
+//! with the octets that identify each route. Any other family is negotiated and named, and its NLRI are ignored.
+//!
 //! # Standards
 //!
-//! RFC 1997, 2545, 2918, 4271, 4360, 4456, 4486, 4724, 4760, 5065 (paths), 5492, 6286, 6608, 6793, 7313, 7606, 7607, 7911,
-//! 7999, 8092, 8326, 8538, 8654, 8950, 9003, 9072, 9494 (capability, communities). Other families than IPv4 and IPv6
-//! unicast and multicast are negotiated and named, their NLRI are not split.
+//! The list of RFCs, each with the tests that hold it, is in [`manual::standards`].
 //!
 //! # Features
 //!

@@ -1,5 +1,12 @@
 //! Why this crate is as it is: what cannot happen, what was decided, and what was refused.
 //!
+//! # Contents
+//!
+//! - [No input can panic](#no-input-can-panic), and what keeps it so;
+//! - [Memory and time](#memory-and-time) that a message can cost;
+//! - [Decisions](#decisions) and [Deviations](#deviations) from the RFCs;
+//! - [`standards`]: every RFC with its tests.
+//!
 //! # No input can panic
 //!
 //! BGP daemons crash on lengths. The classes below come from two decades of advisories against implementations in C and,
@@ -22,6 +29,18 @@
 //!
 //! The lints hold for the whole crate except its tests; `unsafe` is forbidden. `expect` and `unwrap` do not occur. What
 //! can still panic is an allocation that fails, and its size is bounded by the message's.
+//!
+//! Beside the lints, tests keep each class closed: `tests/fixtures.rs` cuts every fixture everywhere and flips every bit
+//! of it, `fuzz/` has a target per message and per nested structure, and the same is done to what five daemons really
+//! send.
+//!
+//! # Memory and time
+//!
+//! A view allocates nothing. A value costs at most 64 octets per octet of its message, temporaries included, and the dearest
+//! are routes without any octets but their length. Lists are sized before they are filled: an NLRI field is counted, then
+//! collected. Time is linear in the length: no attribute is searched for, duplicates are found by one bit each, and the
+//! one list that must lose its duplicates, LARGE_COMMUNITIES, does so through a hash set. `tests/bounds.rs` counts with an
+//! allocator of its own, for every fixture, every mutation of it, arbitrary bytes and the shapes that cost most.
 //!
 //! # Decisions
 //!
@@ -47,6 +66,16 @@
 //! **Partial is set on receipt.** An optional transitive attribute that we do not recognize is Partial from the moment
 //! that we decode it, so that a value is what will be sent, and encodes to the same bytes each time.
 //!
+//! **Partial stays set.** An attribute that we do know keeps the bit that somebody before us set
+//! ([`PathAttributes::partial`](crate::PathAttributes::partial)), because nobody may clear it (RFC 4271 §5).
+//!
+//! **Opaque families are split, not read.** A reflector needs to know where one NLRI ends and which route it means, and
+//! nothing else. Both follow from lengths at fixed places; labels, EVPN's ESI and flow components stay octets, so that a
+//! new route type or component needs no new release. What lies inside is for the routers at the ends to judge.
+//!
+//! **Filters are refused politely.** A peer's outbound route filters (RFC 5291) can be shown, its request stands, and
+//! nothing is filtered: that is what a speaker promises which does not offer the capability.
+//!
 //! **Next hops are judged late.** [`MpReachView`](crate::MpReachView) accepts `::` as a next hop, because its prefixes can
 //! still be told apart and hence be treated as withdrawn. [`NextHop::is_host`](crate::NextHop::is_host) is the check.
 //!
@@ -61,3 +90,11 @@
 //!   not, so that several speakers can share one machine.
 //! - RFC 6793 §6 wants confederation segments inside AS4_PATH dropped, and they are. When AS4_PATH is merged, a
 //!   confederation segment in the middle of AS_PATH survives only next to what is kept; it does not belong there.
+//! - RFC 8277 §2.2 allows one label where nothing else was agreed upon, and ignores its bottom-of-stack bit. BIRD sends
+//!   several unasked, and every implementation sets the bit: labels are read up to the one that has it.
+//! - RFC 7311 §3.4 leaves AIGP to configuration, by session. It is accepted on internal sessions and discarded on external
+//!   ones, the defaults that the RFC names; a speaker must not send it to an external peer.
+//! - RFC 4684 §4 has route target NLRI of 32 bits at least, but for the default. Shorter ones end the session: they
+//!   would do so at each client to which they were reflected.
+
+pub mod standards;

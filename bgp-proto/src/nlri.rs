@@ -278,8 +278,15 @@ fn max_bits(family: AfiSafi) -> Option<u8> {
 fn to_ipnet(afi: Afi, bits: u8, octets: &[u8]) -> Option<IpNet> {
     match afi {
         Afi::IPV4 => {
-            let mut address = [0; 4];
-            address.get_mut(..octets.len())?.copy_from_slice(octets);
+            // Spelled out: a copy of one to four octets costs more than all the rest.
+            let address = match *octets {
+                [] => [0; 4],
+                [a] => [a, 0, 0, 0],
+                [a, b] => [a, b, 0, 0],
+                [a, b, c] => [a, b, c, 0],
+                [a, b, c, d] => [a, b, c, d],
+                _ => return None,
+            };
             Some(IpNet::V4(Ipv4Net::new(Ipv4Addr::from(address), bits).ok()?.trunc()))
         }
         Afi::IPV6 => {

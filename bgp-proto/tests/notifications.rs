@@ -79,6 +79,18 @@ fn errors_answer_with_the_code_subcode_and_data_of_rfc_4271() {
     }
 }
 
+/// RFC 4271 §6.5, RFC 9687 §6.
+#[test]
+fn notifications_of_timers_have_their_codes() {
+    for (notification, code) in
+        [(Notification::hold_timer_expired(), 4), (Notification::send_hold_timer_expired(), 8)]
+    {
+        assert_eq!((notification.code, notification.subcode, notification.data.len()), (code, 0, 0));
+        let bytes = encode(&Message::Notification(notification.clone()), &SessionParams::default());
+        assert_eq!(bytes[16..], [0, 21, 3, code, 0]);
+    }
+}
+
 /// RFC 5291: a filter after the request. We never offer it; the request stands.
 #[test]
 fn outbound_route_filters_are_skipped() {

@@ -14,10 +14,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let usage = "usage: node_agent OWN_ADDRESS BLOCK NEIGHBOUR..";
     let own: Ipv4Addr = arguments.next().ok_or(usage)?.parse()?;
     let block = arguments.next().ok_or(usage)?.parse()?;
-    let mut builder = Speaker::builder()
-        .router_id(own)
-        .listen((own, 179).into())
-        .announce(Announcement::block(block));
+    let mut builder =
+        Speaker::builder().router_id(own).listen((own, 179).into()).announce(Announcement::block(block));
     for neighbour in arguments {
         builder = builder.neighbor(Neighbor::ibgp(neighbour.parse::<IpAddr>()?));
     }

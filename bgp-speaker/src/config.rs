@@ -110,6 +110,9 @@ impl SpeakerConfig {
             }
             self.check_session(&name, &neighbor.options, &mut problems);
         }
+        for prefix in self.announcements.keys().filter(|prefix| prefix.trunc() != **prefix) {
+            problems.push(ConfigError::HostBits { field: format!("announce.{prefix}"), network: prefix.trunc() });
+        }
         for range in &self.listen_ranges {
             self.check_session(&format!("listen_ranges.{}", range.prefix), &range.options, &mut problems);
         }
@@ -128,6 +131,9 @@ impl SpeakerConfig {
         }
         if options.role == Role::Client && options.remote_as.is_some_and(|asn| asn != self.asn) {
             problems.push(ConfigError::ClientOfOtherAs { field: format!("{name}.role") });
+        }
+        if options.password.as_ref().is_some_and(|p| !(1..=Secret::BYTES_MAX).contains(&p.expose().len())) {
+            problems.push(ConfigError::PasswordLength { field: format!("{name}.password") });
         }
         if options.families.is_empty() {
             problems.push(ConfigError::NoFamilies { field: format!("{name}.families") });
@@ -183,6 +189,20 @@ pub enum ConfigError {
     ClientOfOtherAs {
         /// The key.
         field: String,
+    },
+    /// What TCP MD5 takes.
+    #[error("{field}: a TCP MD5 password has 1 to {} bytes", Secret::BYTES_MAX)]
+    PasswordLength {
+        /// The key.
+        field: String,
+    },
+    /// Host bits are set.
+    #[error("{field}: host bits are set; write {network}")]
+    HostBits {
+        /// The key.
+        field: String,
+        /// The prefix that is meant.
+        network: IpNet,
     },
     /// Nothing could be exchanged.
     #[error("{field}: name at least one of \"ipv4-unicast\", \"ipv6-unicast\"")]

@@ -47,12 +47,12 @@ mod speaker;
 pub mod view;
 
 pub use bgp_proto as proto;
-pub use engine::StartKind;
 pub use config::{Announcement, ListenRange, Neighbor, SpeakerConfig};
+pub use engine::StartKind;
 pub use io::ListenError;
 pub use speaker::{
     ApplyError, QueryError, RouteChange, RouteList, RouteSubscription, Speaker, SpeakerBuilder, SpeakerHandle,
-    StartError, Stop, Stopped,
+    StartError, Stop, StopError, Stopped,
 };
 
 /// The examples of the project's README are compiled as they stand there.

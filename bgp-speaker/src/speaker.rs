@@ -80,6 +80,19 @@ fn join(errors: &[ConfigError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// A speaker has not stopped as it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// It had stopped already.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// It has stopped, but routes of ours are left in the kernel.
+    #[cfg(feature = "fib")]
+    #[error("all sessions are closed, but routes of ours are left in the kernel: {0}")]
+    Fib(#[from] fib_sync::FibError),
+}
+
 /// Routes, and whether there are more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteList {
@@ -200,8 +213,9 @@ impl SpeakerBuilder {
         self
     }
 
-    /// Starts it on the current tokio runtime. Sockets are opened before the first await, in the network namespace of
-    /// the calling thread.
+    /// Starts it on the current tokio runtime. Without a FIB, sockets are opened before the first await, in the network
+    /// namespace of the calling thread; with one, the netlink sockets are, and listening sockets once the kernel's
+    /// routes are known.
     ///
     /// # Errors
     /// What is wrong with the configuration, or what the system refuses.
@@ -275,8 +289,8 @@ impl Speaker {
     /// Stops it; all connections are closed when this returns.
     ///
     /// # Errors
-    /// It had stopped already.
-    pub async fn stop(mut self, stop: Stop) -> Result<(), Stopped> {
+    /// It had stopped already, or the kernel kept routes that were to go.
+    pub async fn stop(mut self, stop: Stop) -> Result<(), StopError> {
         self.handle.shutdown(stop).await?;
         if let Some(driver) = self.driver.take() {
             // Only a panic could make this fail, and that one is reported by the runtime.
@@ -344,7 +358,8 @@ impl SpeakerHandle {
     /// # Errors
     /// The speaker has stopped.
     pub async fn announce(&self, announcement: Announcement) -> Result<(), ApplyError> {
-        let edit = |config: &mut SpeakerConfig| _ = config.announcements.insert(announcement.prefix, announcement);
+        let edit =
+            |config: &mut SpeakerConfig| _ = config.announcements.insert(announcement.prefix, announcement);
         self.change(edit).await.map(|_| ())
     }
 
@@ -353,6 +368,7 @@ impl SpeakerHandle {
     /// # Errors
     /// The speaker has stopped.
     pub async fn withdraw(&self, prefix: IpNet) -> Result<bool, ApplyError> {
+        let prefix = prefix.trunc();
         let steps = self.change(move |config| _ = config.announcements.remove(&prefix)).await?;
         Ok(!steps.is_empty())
     }
@@ -444,8 +460,8 @@ impl SpeakerHandle {
     /// What [`Speaker::stop`] does, for those who only have a handle.
     ///
     /// # Errors
-    /// It had stopped already.
-    pub async fn shutdown(&self, stop: Stop) -> Result<(), Stopped> {
+    /// It had stopped already, or the kernel kept routes that were to go.
+    pub async fn shutdown(&self, stop: Stop) -> Result<(), StopError> {
         let mode = match stop {
             Stop::Restart => StopMode::Restart,
             Stop::Leave => StopMode::Leave,
@@ -453,7 +469,7 @@ impl SpeakerHandle {
         self.ask(|reply| Command::Stop(mode, reply)).await?;
         #[cfg(feature = "fib")]
         if let Some(fib) = &self.fib {
-            fib.stop(stop).await;
+            fib.stop(stop).await?;
         }
         Ok(())
     }
@@ -477,7 +493,10 @@ impl SpeakerHandle {
         }
     }
 
-    async fn change(&self, edit: impl FnOnce(&mut SpeakerConfig) + Send + 'static) -> Result<Vec<Step>, ApplyError> {
+    async fn change(
+        &self,
+        edit: impl FnOnce(&mut SpeakerConfig) + Send + 'static,
+    ) -> Result<Vec<Step>, ApplyError> {
         self.ask(|reply| Command::Change(Edit(Box::new(edit)), reply)).await?
     }
 

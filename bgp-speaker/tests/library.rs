@@ -68,7 +68,9 @@ async fn two_speakers_exchange_routes_and_one_leaves() {
 
     let mut at_b = b.subscribe();
     a.announce(Announcement::route(net("10.1.0.0/16"))).await.unwrap();
-    assert!(matches!(next_learned(&mut at_b).await, RouteChange::Learned { prefix, .. } if prefix == net("10.1.0.0/16")));
+    assert!(
+        matches!(next_learned(&mut at_b).await, RouteChange::Learned { prefix, .. } if prefix == net("10.1.0.0/16"))
+    );
     assert!(a.withdraw(net("10.1.0.0/16")).await.unwrap());
     assert_eq!(next_learned(&mut at_b).await, RouteChange::Withdrawn { prefix: net("10.1.0.0/16") });
 

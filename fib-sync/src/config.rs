@@ -26,7 +26,8 @@ pub struct FibConfig {
     pub nexthop_objects: NexthopObjects,
     /// The most requests that are in flight at once. A larger batch is barely faster and answers later.
     pub batch_len: usize,
-    /// How many prefixes may wait for the kernel before [`Fib::apply`](crate::Fib::apply) waits too.
+    /// How many prefixes may wait for the kernel before [`Fib::apply`](crate::Fib::apply) waits too. Each prefix waits
+    /// at most once, and costs four bytes for that. The more are known, the better an order can be found for them.
     pub queue_limit: usize,
     /// How long after a refusal routes are tried again when nothing has changed meanwhile. Doubles with every
     /// fruitless attempt, up to `retry_max`.
@@ -45,7 +46,7 @@ impl Default for FibConfig {
             metric: 1024,
             nexthop_objects: NexthopObjects::Auto,
             batch_len: 2048,
-            queue_limit: 65_536,
+            queue_limit: 1 << 19,
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
             audit_interval: Some(Duration::from_secs(300)),

@@ -7,6 +7,8 @@
 //! `FIB_BENCH_ROUTES` sets the number of routes, `FIB_BENCH_ROUNDS` how often each rate is measured; the best counts.
 //! With `--json` the results are the only thing on the standard output.
 
+#[path = "fib/end_to_end.rs"]
+mod end_to_end;
 #[path = "fib/raw.rs"]
 mod raw;
 #[path = "fib/rates.rs"]
@@ -33,6 +35,8 @@ fn main() -> Result<(), Failure> {
     let memory = namespace.run(|| rates::memory(route_count))??;
     let comparisons = namespace.run(|| rates::compare(route_count, rounds as usize))??;
 
+    let end_to_end = end_to_end::run(&lab, route_count)?;
+
     let per_second = |cost: Cost| f64::from(route_count) / cost.wall.as_secs_f64();
     if has("--json") {
         let rates: Vec<_> = comparisons
@@ -46,10 +50,18 @@ fn main() -> Result<(), Failure> {
                 })
             })
             .collect();
-        println!("{}", json!({ "rates": rates, "end_to_end": [] }));
+        let end_to_end: Vec<_> = end_to_end
+            .iter()
+            .map(|(daemon, elapsed)| json!({ "daemon": daemon, "seconds": elapsed.as_secs_f64() }))
+            .collect();
+        println!("{}", json!({ "rates": rates, "end_to_end": end_to_end }));
     } else {
         print_rates(&comparisons, &per_second);
         print_memory(&memory);
+        println!("seconds from the first UPDATE of a peer until the kernel has all {route_count} routes:");
+        for (daemon, elapsed) in &end_to_end {
+            println!("  {daemon:<15} {:>6.2}", elapsed.as_secs_f64());
+        }
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 //!   real daemon would send; [`load`] is a thousand of them.
 //! - [`harness`] wraps every test: it reports missing privileges and daemons as *skipped*, visibly, and as failures
 //!   where `BGP_LAB_REQUIRE=1` says that nothing may be missing.
+//! - [`bench`] measures daemons under load, ours and others, all in the same way.
 //! - [`cluster`] lays out hosts with pods, for the demo and for tests of forwarding.
 //! - [`ping`] and [`kernel`] look at what the routes are for.
 //!
@@ -29,6 +30,7 @@
 //! What does not belong here: what a correct answer is (that is in the tests and in [`scenario`]), and any code of the
 //! daemons under test.
 
+pub mod bench;
 pub mod cleanup;
 pub mod cluster;
 mod command;

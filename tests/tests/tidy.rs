@@ -87,3 +87,21 @@ fn nothing_is_left_to_do_in_comments() {
     }
     assert_none(&problems);
 }
+
+#[test]
+fn the_tests_that_the_readme_names_exist() {
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("a readable file");
+    let all: String =
+        sources(&workspace()).iter().map(|path| fs::read_to_string(path).expect("a readable file")).collect();
+    let rows =
+        readme.lines().skip_while(|line| !line.starts_with("| RFC")).take_while(|line| line.starts_with('|'));
+    let mut count = 0;
+    let mut problems = Vec::new();
+    for row in rows.skip(2) {
+        let named = row.split('`').skip(1).step_by(2);
+        let missing = named.inspect(|_| count += 1).filter(|name| !all.contains(&format!("fn {name}(")));
+        problems.extend(missing.map(|name| format!("`{name}` is no test: {row}")));
+    }
+    assert!(count > 20, "the table was found");
+    assert_none(&problems);
+}

@@ -60,7 +60,10 @@ impl Form {
         if !self.has_label() {
             return 0;
         }
-        let (labels, _) = octets.as_chunks::<LABEL_LEN>();
+        // A route distinguisher always follows in a VPN: its octets are no labels.
+        let after = if matches!(self, Form::Vpn(_)) { usize::from(RD_BITS / 8) } else { 0 };
+        let room = octets.len().saturating_sub(after);
+        let (labels, _) = octets.get(..room).unwrap_or_default().as_chunks::<LABEL_LEN>();
         let is_last = |label: &[u8; LABEL_LEN]| {
             label.last().is_some_and(|low| low & 1 == 1) || matches!(label, [0 | 0x80, 0, 0])
         };
@@ -70,7 +73,7 @@ impl Form {
     }
 
     /// Length in bits and octets without the labels.
-    pub(crate) fn without_labels<'a>(self, bits: u8, octets: &'a [u8]) -> (u8, &'a [u8]) {
+    pub(crate) fn without_labels(self, bits: u8, octets: &[u8]) -> (u8, &[u8]) {
         let count = self.labels(octets);
         let rest = octets.get(usize::from(count).saturating_mul(LABEL_LEN)..).unwrap_or_default();
         (bits.saturating_sub(count.saturating_mul(LABEL_BITS)), rest)
@@ -282,6 +285,8 @@ mod tests {
         assert_eq!(key(&[32, 0, 1, 1, 10], LABELLED), [8, 10]);
         assert_eq!(key(&[56, 0, 1, 0, 0, 1, 1, 10], LABELLED), [8, 10], "two labels");
         assert_eq!(key(&[32, 0x80, 0, 0, 10], LABELLED), [8, 10], "a withdrawal");
+        let unmarked = [&[88, 0, 1, 0][..], &[0, 0, 1, 0, 0, 0, 0, 1]].concat();
+        assert_eq!(key(&unmarked, VPN4).len(), 9, "the route distinguisher holds no label");
         assert_eq!(key(&[24, 0, 1, 1], LABELLED), [0], "the default route");
         assert_eq!(key(&[9, 10, 0xff], AfiSafi::IPV4_UNICAST), [9, 10, 0x80]);
     }

@@ -287,6 +287,21 @@ mod tests {
     }
 
     #[test]
+    fn well_known_communities_have_their_numbers() {
+        for (text, value) in [
+            ("graceful-shutdown", 0xffff_0000),
+            ("llgr-stale", 0xffff_0006),
+            ("no-llgr", 0xffff_0007),
+            ("blackhole", 0xffff_029a),
+            ("no-advertise", 0xffff_ff02),
+            ("no-export-subconfed", 0xffff_ff03),
+        ] {
+            assert_eq!(text.parse(), Ok(Community(value)), "{text}");
+            assert_eq!(Community(value).to_string(), text);
+        }
+    }
+
+    #[test]
     fn extended_community_notations() {
         for (text, octets) in [
             ("rt:65000:100", [0, 2, 0xfd, 0xe8, 0, 0, 0, 100]),

@@ -83,10 +83,14 @@ struct Field {
     value: fn(&SpeakerConfig, &SessionOptions) -> String,
 }
 
-/// Every field of [`SessionOptions`]. Values that fall back to the speaker's are compared effective.
+/// Every field of [`SessionOptions`] but the password, whose values are not to be shown. Values that fall back to the speaker's are compared effective.
 const FIELDS: &[Field] = &[
     Field { name: "remote_as", class: FieldClass::Reset, value: |c, o| c.remote_as(o).to_string() },
-    Field { name: "local_as", class: FieldClass::Reset, value: |c, o| o.local_as.unwrap_or(c.asn).to_string() },
+    Field {
+        name: "local_as",
+        class: FieldClass::Reset,
+        value: |c, o| o.local_as.unwrap_or(c.asn).to_string(),
+    },
     Field { name: "role", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.role) },
     Field { name: "families", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.families) },
     Field {
@@ -94,26 +98,12 @@ const FIELDS: &[Field] = &[
         class: FieldClass::Reset,
         value: |c, o| o.hold_time_secs.unwrap_or(c.hold_time_secs).to_string(),
     },
-    Field { name: "password", class: FieldClass::Reset, value: |_, o| secret_fingerprint(o) },
     Field { name: "ttl_security", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.ttl_security) },
     Field { name: "next_hop", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.next_hop) },
     Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
     Field { name: "import", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.import) },
     Field { name: "export", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.export) },
 ];
-
-/// Distinguishes two passwords without showing either.
-fn secret_fingerprint(options: &SessionOptions) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    match &options.password {
-        None => "none".to_owned(),
-        Some(secret) => {
-            let mut hasher = DefaultHasher::new();
-            secret.hash(&mut hasher);
-            format!("set#{:04x}", hasher.finish() & 0xffff)
-        }
-    }
-}
 
 /// The steps from `old` to `new`: sessions by address, then announcements by prefix, then the rest.
 /// Equal configurations give none.
@@ -182,9 +172,7 @@ fn identity_change(old: &SpeakerConfig, new: &SpeakerConfig) -> Change {
     change.note(FieldClass::Reset, "router_id", old.router_id, new.router_id);
     let cluster = |c: &SpeakerConfig| c.cluster_id.map_or("none".to_owned(), |id| id.to_string());
     change.note(FieldClass::Reset, "cluster_id", cluster(old), cluster(new));
-    let restart = |c: &SpeakerConfig| {
-        (c.graceful_restart.enabled, c.graceful_restart.restart_time.as_secs())
-    };
+    let restart = |c: &SpeakerConfig| (c.graceful_restart.enabled, c.graceful_restart.restart_time.as_secs());
     let text = |(on, secs): (bool, u64)| if on { format!("{secs} s") } else { "off".to_owned() };
     change.note(FieldClass::Reset, "graceful_restart", text(restart(old)), text(restart(new)));
     let addresses = |c: &SpeakerConfig| format!("{:?}", c.local_addresses);
@@ -205,6 +193,10 @@ fn compare(old: &SpeakerConfig, a: &SessionOptions, new: &SpeakerConfig, b: &Ses
     let mut change = Change::default();
     for field in FIELDS {
         change.note(field.class, field.name, (field.value)(old, a), (field.value)(new, b));
+    }
+    if a.password != b.password {
+        change.class = change.class.max(Some(FieldClass::Reset));
+        change.because.push("password changed".to_owned());
     }
     change
 }

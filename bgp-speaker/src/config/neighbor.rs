@@ -104,7 +104,10 @@ pub enum PolicyRef {
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret. TCP MD5 (RFC 2385) takes at most 80 bytes of it; see the socket options.
+    /// Longest TCP MD5 key (RFC 2385) that Linux takes.
+    pub const BYTES_MAX: usize = 80;
+
+    /// Wraps a secret.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }

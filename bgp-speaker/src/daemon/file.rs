@@ -65,7 +65,15 @@ impl FileConfig {
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(io_text(&error)))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(&text, &path.display().to_string(), &Surroundings::of_this_host(program, directory))
+        let config =
+            Self::parse(&text, &path.display().to_string(), &Surroundings::of_this_host(program, directory))?;
+        if config.etcd.is_some() {
+            return Err(unreadable(
+                "[etcd] is not available in this version: list the neighbours in the file, and remove the section"
+                    .to_owned(),
+            ));
+        }
+        Ok(config)
     }
 
     /// What holds without a file.

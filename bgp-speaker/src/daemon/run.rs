@@ -6,6 +6,7 @@ use super::advice;
 use super::cli::Failure;
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
+use crate::config::SpeakerConfig;
 use crate::engine::StartKind;
 use crate::speaker::{Speaker, SpeakerHandle, Stop};
 use fib_sync::FibConfig;
@@ -63,6 +64,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     // First the admin socket: a second daemon with the same file ends here and disturbs nobody.
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    raise_descriptor_limit(&config.speaker);
     let speaker = start_speaker(program, &config).await?;
     let socket = config.admin.socket.display().to_string();
 
@@ -122,13 +124,22 @@ fn load(program: Program, path: Option<&PathBuf>) -> Result<FileConfig, FileErro
     Ok(config)
 }
 
-async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker, Failure> {
-    if config.etcd.is_some() {
-        return Err(Failure::Failed(
-            "[etcd] is not available in this version: list the neighbours in the file, and remove the section"
-                .to_owned(),
-        ));
+/// Each session takes a descriptor; the usual soft limit of 1024 would end a reflector's growth without need.
+fn raise_descriptor_limit(config: &SpeakerConfig) {
+    let ranges: u64 = config.listen_ranges.iter().map(|range| u64::from(range.max_sessions)).sum();
+    let needed = config.neighbors.len() as u64 + ranges + 100;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < needed => tracing::warn!(
+            limit,
+            needed,
+            "fewer descriptors than the configured sessions may need: raise the hard limit (LimitNOFILE= in a unit)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of descriptors could not be raised"),
     }
+}
+
+async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker, Failure> {
     let start = match program {
         // It finds out from the routes that it left in the kernel.
         Program::BgpSpeaker => StartKind::Fresh,
@@ -195,8 +206,13 @@ async fn finish(speaker: Speaker, end: End) -> Result<(), Failure> {
         }
     };
     let stopped = tokio::time::timeout(STOP_TIMEOUT, speaker.stop(stop)).await;
-    if stopped.is_err() {
-        return Err(Failure::Failed(format!("the speaker did not end within {} s", STOP_TIMEOUT.as_secs())));
+    match stopped {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(Failure::Failed(error.to_string())),
+        Err(_) => {
+            let secs = STOP_TIMEOUT.as_secs();
+            return Err(Failure::Failed(format!("the speaker did not end within {secs} s")));
+        }
     }
     tracing::info!("ended");
     if let Some(done) = done {

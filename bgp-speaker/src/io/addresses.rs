@@ -12,12 +12,18 @@ pub(super) fn beside(local: IpAddr) -> Vec<IpAddr> {
             return Vec::new();
         }
     };
-    let Some(name) = interfaces.iter().find(|interface| interface.ip() == local).map(|i| i.name.clone()) else {
+    let Some(name) = interfaces.iter().find(|interface| interface.ip() == local).map(|i| i.name.clone())
+    else {
         return Vec::new();
     };
     let usable = |address: &IpAddr| match address {
         IpAddr::V4(v4) => !v4.is_link_local(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local(),
     };
-    interfaces.iter().filter(|i| i.name == name).map(|i| i.ip()).filter(|ip| *ip != local && usable(ip)).collect()
+    interfaces
+        .iter()
+        .filter(|i| i.name == name)
+        .map(|i| i.ip())
+        .filter(|ip| *ip != local && usable(ip))
+        .collect()
 }

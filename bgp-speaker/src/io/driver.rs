@@ -15,25 +15,28 @@ use super::command::{Command, Edit, Reply};
 use super::connector;
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
-use super::socket_options;
 use super::socket::{READ_BUFFER_BYTES, Socket};
+use super::socket_options;
 use super::subscribers::Subscribers;
 use crate::config::{SpeakerConfig, Step};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
-use std::collections::HashMap;
 use crate::speaker::ApplyError;
 use crate::view::StatusView;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Input after which the engine works a batch off although more is queued.
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// How long interface addresses are believed: a storm of connections asks once, a new address counts soon.
+const BESIDE_FRESH: Duration = Duration::from_secs(1);
 /// Commands and events taken per turn.
 const MESSAGES_PER_TURN: usize = 256;
 /// Bound of the channels towards the driver; whoever finds them full waits.
@@ -53,6 +56,8 @@ pub(crate) struct Driver {
     listeners: Listeners,
     sockets: HashMap<ConnId, Socket>,
     attempts: HashMap<ConnId, AbortHandle>,
+    /// The tasks behind `attempts`, which end with the driver.
+    connecting: JoinSet<()>,
     /// Connections that carry their last bytes.
     closing: JoinSet<()>,
     subscribers: Subscribers,
@@ -63,8 +68,8 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
     events_sender: mpsc::Sender<Event>,
-    /// Interface addresses beside a local one; asked of the system once per local address.
-    beside: HashMap<IpAddr, Vec<IpAddr>>,
+    /// Interface addresses beside a local one, and when the system was asked.
+    beside: HashMap<IpAddr, (MonoTime, Vec<IpAddr>)>,
 }
 
 /// What a driver is made of.
@@ -91,6 +96,7 @@ impl Driver {
             listeners,
             sockets: HashMap::new(),
             attempts: HashMap::new(),
+            connecting: JoinSet::new(),
             closing: JoinSet::new(),
             subscribers: Subscribers::default(),
             ready: Arc::default(),
@@ -209,13 +215,18 @@ impl Driver {
     fn accepted(&mut self, now: MonoTime, stream: TcpStream, remote: SocketAddr) {
         let Ok(local) = stream.local_addr().map(|local| local.ip().to_canonical()) else { return };
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        if self.listeners.is_keyless(remote.ip()) {
+            tracing::warn!(%remote, "connection refused: its TCP MD5 key could not be set");
+            return;
+        }
         let others = self.beside(local);
         match self.engine.accept(now, remote, local, &others) {
             Ok(id) => {
                 if let Some(hops) = self.engine.ttl_security(id)
                     && let Err(error) = socket_options::set_ttl_security(&stream, remote.ip(), hops)
                 {
-                    tracing::error!(%remote, %error, "ttl_security");
+                    tracing::error!(%remote, %error, "connection refused: ttl_security cannot be set");
+                    return self.engine.closed(now, id, "ttl_security cannot be set");
                 }
                 self.add_socket(id, stream);
             }
@@ -228,7 +239,14 @@ impl Driver {
     }
 
     fn beside(&mut self, local: IpAddr) -> Vec<IpAddr> {
-        self.beside.entry(local).or_insert_with(|| addresses::beside(local)).clone()
+        let now = self.clock.now();
+        let known = self.beside.get(&local).filter(|(asked, _)| now.since(*asked) < BESIDE_FRESH);
+        if let Some((_, others)) = known {
+            return others.clone();
+        }
+        let others = addresses::beside(local);
+        self.beside.insert(local, (now, others.clone()));
+        others
     }
 
     fn read_ready(&mut self) {
@@ -266,6 +284,7 @@ impl Driver {
 
     fn perform_effects(&mut self) {
         while self.closing.try_join_next().is_some() {}
+        while self.connecting.try_join_next().is_some() {}
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Connect(target) => self.connect(target),
@@ -285,12 +304,12 @@ impl Driver {
     fn connect(&mut self, target: ConnectTarget) {
         let events = self.events_sender.clone();
         let id = target.conn;
-        let attempt = tokio::spawn(async move {
+        let attempt = self.connecting.spawn(async move {
             let outcome = connector::connect(&target).await;
             // The driver has gone: so has the connection.
             _ = events.send(Event::Connected { id, outcome }).await;
         });
-        self.attempts.insert(id, attempt.abort_handle());
+        self.attempts.insert(id, attempt);
     }
 
     fn write_woken(&mut self) {
@@ -351,6 +370,8 @@ impl Driver {
 
     /// Closes everything; whoever waits for the end is told when the last byte is handed to the kernel.
     async fn finish(mut self, stop: Option<Stop>) {
+        // Whoever reconnects now is to be refused by the kernel, not left without an answer.
+        self.listeners.close().await;
         let mode = stop.as_ref().map_or(StopMode::Restart, |stop| stop.mode);
         self.engine.stop(self.clock.now(), mode);
         self.settle();

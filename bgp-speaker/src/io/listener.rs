@@ -5,15 +5,15 @@ use super::socket_options;
 use crate::config::{Secret, SpeakerConfig};
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 /// Connections that the kernel keeps for us: a cluster that restarts comes all at once.
 const BACKLOG: i32 = 4096;
@@ -39,7 +39,8 @@ fn reason(error: &io::Error) -> String {
 fn advice(error: &io::Error, address: &SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "; another BGP daemon is probably running (see `ss -ltnp 'sport = :{}'`): stop it or change `listen`",
+            "; another BGP daemon is probably running (see `ss -ltnp 'sport = :{}'`): stop it or change `listen`. A \
+             reload cannot go from a wildcard to a single address of the same port or back: restart for that",
             address.port()
         ),
         io::ErrorKind::PermissionDenied => format!(
@@ -58,13 +59,15 @@ fn advice(error: &io::Error, address: &SocketAddr) -> String {
 pub(super) struct Listeners {
     open: BTreeMap<SocketAddr, Listener>,
     keys: BTreeMap<IpNet, Secret>,
+    /// Neighbours whose key some socket could not be given: what they send is not authenticated.
+    keyless: BTreeSet<IpNet>,
     events: mpsc::Sender<Event>,
 }
 
 #[derive(Debug)]
 struct Listener {
     socket: Arc<TcpListener>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Listener {
@@ -76,7 +79,7 @@ impl Drop for Listener {
 impl Listeners {
     /// None yet; what they accept goes to `events`.
     pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
-        Self { open: BTreeMap::new(), keys: BTreeMap::new(), events }
+        Self { open: BTreeMap::new(), keys: BTreeMap::new(), keyless: BTreeSet::new(), events }
     }
 
     /// Opens and closes sockets and sets keys, so that they are as the configuration says. New ones are opened before
@@ -94,17 +97,32 @@ impl Listeners {
         }
         self.open.retain(|address, _| config.listen.contains(address));
         let keys = keys_of(config);
+        self.keyless.retain(|peers| keys.contains_key(peers));
         for (address, listener) in &self.open {
-            set_keys(*address, listener.socket.as_raw_fd(), &self.keys, &keys);
+            set_keys(*address, listener.socket.as_raw_fd(), &self.keys, &keys, &mut self.keyless);
         }
         for (address, socket) in opened {
-            set_keys(address, socket.as_raw_fd(), &BTreeMap::new(), &keys);
+            set_keys(address, socket.as_raw_fd(), &BTreeMap::new(), &keys, &mut self.keyless);
             let socket = Arc::new(socket);
-            let task = tokio::spawn(accept_all(socket.clone(), self.events.clone())).abort_handle();
+            let task = tokio::spawn(accept_all(socket.clone(), self.events.clone()));
             self.open.insert(address, Listener { socket, task });
         }
         self.keys = keys;
         Ok(())
+    }
+
+    /// Must connections from this address be refused, because nothing authenticates them?
+    pub(super) fn is_keyless(&self, remote: IpAddr) -> bool {
+        self.keyless.iter().any(|peers| peers.contains(&remote))
+    }
+
+    /// Closes all sockets; their tasks have ended when this returns.
+    pub(super) async fn close(&mut self) {
+        for (_, mut listener) in std::mem::take(&mut self.open) {
+            listener.task.abort();
+            // Ended by the abort, which is what was wanted.
+            _ = (&mut listener.task).await;
+        }
     }
 
     /// Where we listen; a configured port 0 has become a real one.
@@ -147,18 +165,35 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn keys_of(config: &SpeakerConfig) -> BTreeMap<IpNet, Secret> {
     let ranges = config.listen_ranges.iter().map(|range| (range.prefix, &range.options));
-    let neighbors = config.neighbors.values().map(|neighbor| (IpNet::from(neighbor.address), &neighbor.options));
+    let neighbors =
+        config.neighbors.values().map(|neighbor| (IpNet::from(neighbor.address), &neighbor.options));
     ranges.chain(neighbors).filter_map(|(peers, options)| Some((peers, options.password.clone()?))).collect()
 }
 
-fn set_keys(address: SocketAddr, socket: RawFd, old: &BTreeMap<IpNet, Secret>, new: &BTreeMap<IpNet, Secret>) {
+fn set_keys(
+    address: SocketAddr,
+    socket: RawFd,
+    old: &BTreeMap<IpNet, Secret>,
+    new: &BTreeMap<IpNet, Secret>,
+    keyless: &mut BTreeSet<IpNet>,
+) {
     let gone = old.keys().filter(|peers| !new.contains_key(peers)).map(|peers| (peers, None));
-    let changed = new.iter().filter(|(peers, key)| old.get(peers) != Some(key)).map(|(peers, key)| (peers, Some(key)));
+    let changed =
+        new.iter().filter(|(peers, key)| old.get(peers) != Some(key)).map(|(peers, key)| (peers, Some(key)));
     for (peers, key) in gone.chain(changed) {
-        if peers.addr().is_ipv4() == address.is_ipv4()
-            && let Err(error) = socket_options::set_md5_key(&socket, *peers, key)
-        {
-            tracing::error!(%address, %peers, %error, "cannot set the TCP MD5 key; sessions from there will not come up");
+        if peers.addr().is_ipv4() != address.is_ipv4() {
+            continue;
+        }
+        match socket_options::set_md5_key(&socket, *peers, key) {
+            Ok(()) => _ = keyless.remove(peers),
+            Err(error) => {
+                tracing::error!(
+                    %address, %peers, %error,
+                    "cannot set the TCP MD5 key: connections from there are refused (with many keys, raise the sysctl \
+                     net.core.optmem_max)"
+                );
+                keyless.insert(*peers);
+            }
         }
     }
 }

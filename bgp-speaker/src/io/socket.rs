@@ -44,7 +44,12 @@ impl Socket {
     ///
     /// # Errors
     /// The connection is gone.
-    pub(super) fn read(&mut self, now: MonoTime, engine: &mut Engine, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(
+        &mut self,
+        now: MonoTime,
+        engine: &mut Engine,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
         self.notify.taken();
         let mut total = 0;
         for _ in 0..READS_PER_TURN {

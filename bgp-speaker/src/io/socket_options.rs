@@ -6,17 +6,15 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
-/// Longest TCP MD5 key that Linux takes, in bytes.
-pub(super) const MD5_KEY_BYTES_MAX: usize = 80;
-
 /// Sets, or with `None` removes, the key for segments from and to these addresses.
 ///
 /// # Errors
 /// The system's; `ENOENT` when removing a key that is not there is none.
 pub(super) fn set_md5_key(socket: &impl AsRawFd, peers: IpNet, key: Option<&Secret>) -> io::Result<()> {
     let key = key.map_or(&[][..], |key| key.expose().as_bytes());
-    if key.len() > MD5_KEY_BYTES_MAX {
-        let message = format!("the password has {} bytes; TCP MD5 takes at most {MD5_KEY_BYTES_MAX}", key.len());
+    if key.len() > Secret::BYTES_MAX {
+        let message =
+            format!("the password has {} bytes; TCP MD5 takes at most {}", key.len(), Secret::BYTES_MAX);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let mut option = TcpMd5Sig {
@@ -25,7 +23,7 @@ pub(super) fn set_md5_key(socket: &impl AsRawFd, peers: IpNet, key: Option<&Secr
         prefix_len: peers.prefix_len(),
         key_len: key.len() as u16,
         interface: 0,
-        key: [0; MD5_KEY_BYTES_MAX],
+        key: [0; Secret::BYTES_MAX],
     };
     option.key[..key.len()].copy_from_slice(key);
     let (family, at, octets) = match peers.network() {
@@ -71,7 +69,7 @@ struct TcpMd5Sig {
     prefix_len: u8,
     key_len: u16,
     interface: libc::c_int,
-    key: [u8; MD5_KEY_BYTES_MAX],
+    key: [u8; Secret::BYTES_MAX],
 }
 
 #[allow(unsafe_code, reason = "setsockopt has no safe wrapper for these options")]

@@ -54,12 +54,6 @@ pub(crate) struct Cost {
     pub(crate) system: Duration,
 }
 
-impl Cost {
-    pub(crate) fn cpu(self) -> Duration {
-        self.user + self.system
-    }
-}
-
 /// The best of the rounds of each, for one operation.
 #[derive(Debug)]
 pub(crate) struct Comparison {

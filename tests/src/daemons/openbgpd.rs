@@ -37,6 +37,13 @@ pub struct OpenBgpd {
 /// The folder in which OpenBGPD locks its unprivileged processes up: the home of its user.
 const CHROOT: &str = "/run/openbgpd";
 
+/// Makes that folder. systemd does so at boot; without systemd nobody does.
+pub(crate) fn make_chroot() -> Result<(), LabError> {
+    fs::create_dir_all(CHROOT)
+        .and_then(|()| fs::set_permissions(CHROOT, fs::Permissions::from_mode(0o755)))
+        .map_err(LabError::io(format!("making {CHROOT}")))
+}
+
 impl OpenBgpd {
     /// Prepares an OpenBGPD; nothing runs yet.
     ///
@@ -50,10 +57,7 @@ impl OpenBgpd {
                 remedy: "install it with `apt-get install openbgpd`".into(),
             });
         }
-        // systemd makes it at boot; without systemd nobody does.
-        fs::create_dir_all(CHROOT)
-            .and_then(|()| fs::set_permissions(CHROOT, fs::Permissions::from_mode(0o755)))
-            .map_err(LabError::io(format!("making {CHROOT}")))?;
+        make_chroot()?;
         Ok(OpenBgpd {
             spec,
             namespace: node.namespace.clone(),

@@ -28,6 +28,11 @@ pub(crate) const BUILD: &[Need] = &[
 /// To run the demo.
 pub(crate) const DEMO: &[Need] =
     &[need("ip", "iproute2"), need("bird", "bird2"), need("gobgpd", "gobgpd"), need("ping", "iputils-ping")];
+/// To run the scenarios of the benchmark with the daemon that it always compares with.
+pub(crate) const BENCH_QUICK: &[Need] = &[need("ip", "iproute2"), need("bird", "bird2")];
+/// The other daemons that it compares with.
+pub(crate) const BENCH: &[Need] =
+    &[need("/usr/lib/frr/bgpd", "frr"), need("bgpctl", "openbgpd"), need("gobgpd", "gobgpd")];
 /// To run every test.
 pub(crate) const TEST: &[Need] = &[
     need("ip", "iproute2"),

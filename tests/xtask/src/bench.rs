@@ -1,49 +1,53 @@
-//! `cargo xtask bench`: the benchmarks that exist, by the name of their file in a package's `benches/`.
+//! `cargo xtask bench`: the scenarios of the lab's program `bench`, and the benchmarks of single parts, by the name of their
+//! file in a package's `benches/`.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use crate::apt;
-use crate::run::{Failure, cargo, run as run_command, workspace};
+use crate::demo::in_own_network;
+use crate::run::{Failure, cargo, run as run_command, target, workspace};
 
 /// One benchmark: package and name.
 type Bench = (String, String);
 
-/// Runs the named scenarios, or all.
+/// Runs the scenarios of the program `bench` (all, or those named), and the named benchmarks of `benches/` folders, such
+/// as `fib`.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
-    let is_quick = arguments.contains(&"--quick");
-    let (options, names): (Vec<&str>, Vec<&str>) =
-        arguments.iter().copied().filter(|word| *word != "--quick").partition(|word| word.starts_with('-'));
-    if !options.is_empty() {
-        return Err(Failure::usage(format!(
-            "usage: cargo xtask bench [SCENARIO..] [--quick]; not {}",
-            options.join(" ")
-        )));
-    }
     let known = benches();
-    let unknown: Vec<&str> =
-        names.iter().copied().filter(|name| !known.iter().any(|(_, known)| known == name)).collect();
-    if !unknown.is_empty() || known.is_empty() {
+    let (names, rest): (Vec<&str>, Vec<&str>) =
+        arguments.iter().copied().partition(|word| known.iter().any(|(_, name)| name == word));
+    let (flags, words): (Vec<&str>, Vec<&str>) =
+        rest.iter().copied().partition(|word| ["--quick", "--json"].contains(word));
+    if names.is_empty() && words.iter().any(|word| ["-h", "--help"].contains(word)) {
         let list: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
-        let known = if list.is_empty() {
-            "there is none yet".into()
-        } else {
-            format!("there are: {}", list.join(", "))
-        };
-        let wanted =
-            if unknown.is_empty() { String::new() } else { format!(" named {}", unknown.join(" or ")) };
-        return Err(Failure::usage(format!("no benchmark{wanted}; {known}")));
+        println!("besides the scenarios there are, by name: {}", list.join(", "));
     }
-    apt::ensure(&[apt::BUILD])?;
-    for (package, name) in known.iter().filter(|(_, name)| names.is_empty() || names.contains(&name.as_str()))
-    {
+    if !names.is_empty() {
+        apt::ensure(&[apt::BUILD])?;
+    }
+    for (package, name) in known.iter().filter(|(_, name)| names.contains(&name.as_str())) {
         let mut command = cargo(["bench", "--package", package, "--bench", name]);
-        if is_quick {
-            command.args(["--", "--quick"]);
+        if !flags.is_empty() {
+            command.arg("--").args(&flags);
         }
         run_command(&mut command)?;
     }
-    Ok(())
+    if names.is_empty() || !words.is_empty() { run_scenarios(&rest) } else { Ok(()) }
+}
+
+/// Builds the daemons and the program with optimization, and hands over.
+fn run_scenarios(arguments: &[&str]) -> Result<(), Failure> {
+    let others = if arguments.contains(&"--quick") { &[] } else { apt::BENCH };
+    apt::ensure(&[apt::BUILD, apt::BENCH_QUICK, others])?;
+    eprintln!("building");
+    let mut build = cargo(["build", "--release", "--bins"]);
+    build.args(["--package", "route-reflector", "--package", "bgp-speaker", "--package", "bgp-lab"]);
+    run_command(&mut build)?;
+    let mut command = in_own_network(&target().join("release/bench"))?;
+    let error = command.args(arguments).exec();
+    Err(Failure::new(format!("starting the benchmark: {error}")))
 }
 
 fn benches() -> Vec<Bench> {

@@ -21,7 +21,7 @@ usage: cargo xtask COMMAND
   demo [--check]        six nodes in network namespaces: mesh, live move to a reflector, a killed daemon;
                         --check runs unattended and succeeds only if every step held
   test                  build both daemons and run every test of the workspace
-  bench [SCENARIO..]    run benchmarks; --quick for a short run
+  bench [SCENARIO..]    run benchmarks against other daemons; --quick to see that they work, --help for more
   fuzz --seconds N      fuzz every decoder, N seconds in all
   ci                    formatting, clippy, documentation, cargo-deny, test, fuzz corpus
 

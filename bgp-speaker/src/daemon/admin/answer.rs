@@ -94,7 +94,9 @@ impl From<ApplyError> for ApiError {
 impl From<DesiredError> for ApiError {
     fn from(error: DesiredError) -> Self {
         match error {
-            DesiredError::NoFile | DesiredError::EmptyFile(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            DesiredError::NoFile | DesiredError::EmptyFile(_) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
             DesiredError::File(error) => {
                 let message = error.to_string();
                 let problems = match error {

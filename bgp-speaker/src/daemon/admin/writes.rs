@@ -1,5 +1,6 @@
 //! Endpoints that change something, and the dry run: on the unix socket only.
 
+use crate::daemon::desired::DesiredError;
 use super::Admin;
 use super::answer::ApiError;
 use super::reads::neighbor_address;
@@ -58,8 +59,10 @@ pub(super) async fn neighbor_action(
     match action.as_str() {
         "reset" => admin.handle.reset(address).await?,
         "refresh" => admin.handle.refresh(address).await?,
-        "enable" => admin.desired.lock().await.set_enabled(address, true).await?,
-        "disable" => admin.desired.lock().await.set_enabled(address, false).await?,
+        "enable" | "disable" => {
+            let enabled = action == "enable";
+            to_the_end(async move { admin.desired.lock().await.set_enabled(address, enabled).await }).await?;
+        }
         _ => return Err(ApiError::not_found("a neighbour can be: reset, refresh, enable, disable")),
     }
     tracing::info!(neighbor = %address, action, "neighbour changed through the admin API");
@@ -81,7 +84,7 @@ pub(super) async fn announce(
     };
     let announcement = body.into_announcement(prefix);
     let is_block = announcement.kind == AnnouncementKind::Block;
-    admin.desired.lock().await.announce(announcement).await?;
+    to_the_end(async move { admin.desired.lock().await.announce(announcement).await }).await?;
     tracing::info!(%prefix, is_block, "announced through the admin API");
     Ok(Json(Changed { prefix, announced: true }))
 }
@@ -92,7 +95,7 @@ pub(super) async fn withdraw(
     Path(prefix): Path<String>,
 ) -> Result<Json<Changed>, ApiError> {
     let prefix = announced_prefix(&prefix)?;
-    if !admin.desired.lock().await.withdraw(prefix).await? {
+    if !to_the_end(async move { admin.desired.lock().await.withdraw(prefix).await }).await? {
         return Err(ApiError::not_found(format!("{prefix} is not announced")));
     }
     tracing::info!(%prefix, "withdrawn through the admin API");
@@ -101,9 +104,20 @@ pub(super) async fn withdraw(
 
 /// `POST /v1/reload`
 pub(super) async fn reload(State(admin): State<Arc<Admin>>) -> Result<Json<Reloaded>, ApiError> {
-    let reloaded = admin.desired.lock().await.reload().await?;
+    let reloaded = to_the_end(async move { admin.desired.lock().await.reload().await }).await?;
     reloaded.log();
     Ok(Json(reloaded))
+}
+
+/// Runs a change to its end although the client may hang up, which would drop it between what the speaker does and what
+/// is remembered of it.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, DesiredError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::spawn(change).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(ApiError::stopped()),
+    }
 }
 
 /// `?file=` names the text of the body in messages, and relative paths in it start there.

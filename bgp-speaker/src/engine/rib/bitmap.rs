@@ -15,11 +15,6 @@ impl Bitmap {
         self.count
     }
 
-    /// No members?
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Is it a member?
     pub fn contains(&self, id: PrefixId) -> bool {
         self.words.get(id.index() / 64).is_some_and(|word| word & (1 << (id.index() % 64)) != 0)

@@ -473,9 +473,11 @@ impl Network {
             let Some(End { node, conn: Some(conn), in_flight, .. }) = self.streams.get(&id).map(|s| s.end(side)) else {
                 return;
             };
-            let (node, conn) = (*node, *conn);
-            let room = self.weather.window_bytes.saturating_sub(*in_flight).min(self.weather.segment_bytes_max);
-            if room == 0 {
+            let (node, conn, in_flight) = (*node, *conn, *in_flight);
+            let room = self.weather.window_bytes.saturating_sub(in_flight).min(self.weather.segment_bytes_max);
+            // A little room is not worth a segment, as in TCP (RFC 9293 §3.8.6.2).
+            let worth = self.weather.segment_bytes_max.min(self.weather.window_bytes / 2);
+            if room < worth && in_flight > 0 {
                 return;
             }
             let count = 1 + self.dice.below(room);
