@@ -111,7 +111,8 @@ impl SpeakerConfig {
             self.check_session(&name, &neighbor.options, &mut problems);
         }
         for prefix in self.announcements.keys().filter(|prefix| prefix.trunc() != **prefix) {
-            problems.push(ConfigError::HostBits { field: format!("announce.{prefix}"), network: prefix.trunc() });
+            problems
+                .push(ConfigError::HostBits { field: format!("announce.{prefix}"), network: prefix.trunc() });
         }
         for range in &self.listen_ranges {
             self.check_session(&format!("listen_ranges.{}", range.prefix), &range.options, &mut problems);

@@ -41,7 +41,9 @@ pub(crate) mod wire;
 pub use conn::ConnId;
 pub use next_hop::SelfAddresses;
 pub use rib::PrefixId;
-pub use speaker::{BestRoute, ConnectTarget, Effect, Engine, RefusedConnection, RouteChange, StartKind, StopMode};
+pub use speaker::{
+    BestRoute, ConnectTarget, Effect, Engine, RefusedConnection, RouteChange, StartKind, StopMode,
+};
 pub use time::MonoTime;
 
 #[cfg(any(test, feature = "test-util"))]

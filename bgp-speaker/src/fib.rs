@@ -165,6 +165,9 @@ mod tests {
         let next_hop: std::net::Ipv4Addr = [172, 17, 8, 101].into();
         let learned =
             RouteChange::Learned { prefix, next_hop: NextHop::V4(next_hop), from: IpAddr::V4(next_hop) };
-        assert_eq!(desired(learned, &mut LatestSet::default()), Some(Change::Set(Route::via(prefix, IpAddr::V4(next_hop)))));
+        assert_eq!(
+            desired(learned, &mut LatestSet::default()),
+            Some(Change::Set(Route::via(prefix, IpAddr::V4(next_hop))))
+        );
     }
 }

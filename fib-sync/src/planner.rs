@@ -153,7 +153,11 @@ struct Pending {
 enum InFlight {
     /// What each request of the batch is about.
     Batch(Vec<Sent>),
-    Dump { scope: Scope, since: Instant, reason: Option<ResyncReason> },
+    Dump {
+        scope: Scope,
+        since: Instant,
+        reason: Option<ResyncReason>,
+    },
 }
 
 /// What a request is about, as far as routes are concerned.
@@ -547,21 +551,21 @@ impl Planner {
         }
         let entry = *entry;
         let presence = self.presence(&entry);
-        let (verb, wanted) = match (diff::step(entry.wanted().is_some(), presence, self.may_delete), entry.wanted())
-        {
-            (Step::Create, Some(wanted)) => (Verb::Create, wanted),
-            (Step::Replace, Some(wanted)) => (Verb::Replace, wanted),
-            (Step::Delete, _) => {
-                let prefix = self.routes.prefix(id);
-                let metric = self.ownership.metric_for(&prefix);
-                sent.resize(ops.len(), Sent::Other);
-                sent.push(Sent::Delete(id));
-                ops.push(Op::DeleteRoute { prefix, metric });
-                self.routes.entry_mut(id).put(Flag::InFlight, true);
-                return;
-            }
-            _ => return self.settle(id, presence),
-        };
+        let (verb, wanted) =
+            match (diff::step(entry.wanted().is_some(), presence, self.may_delete), entry.wanted()) {
+                (Step::Create, Some(wanted)) => (Verb::Create, wanted),
+                (Step::Replace, Some(wanted)) => (Verb::Replace, wanted),
+                (Step::Delete, _) => {
+                    let prefix = self.routes.prefix(id);
+                    let metric = self.ownership.metric_for(&prefix);
+                    sent.resize(ops.len(), Sent::Other);
+                    sent.push(Sent::Delete(id));
+                    ops.push(Op::DeleteRoute { prefix, metric });
+                    self.routes.entry_mut(id).put(Flag::InFlight, true);
+                    return;
+                }
+                _ => return self.settle(id, presence),
+            };
         let content = match self.plan(wanted) {
             Err(reason) => return self.refuse(id, reason, false),
             Ok(content) => content,
@@ -621,7 +625,11 @@ impl Planner {
         self.status.repaired += u64::from(was_repair);
         if self.is_listened_to {
             let prefix = self.routes.prefix(id);
-            self.emit(if was_repair { FibEvent::Repaired { prefix } } else { FibEvent::Installed { prefix } });
+            self.emit(if was_repair {
+                FibEvent::Repaired { prefix }
+            } else {
+                FibEvent::Installed { prefix }
+            });
         }
     }
 

@@ -9,10 +9,10 @@
 
 #[path = "fib/end_to_end.rs"]
 mod end_to_end;
-#[path = "fib/raw.rs"]
-mod raw;
 #[path = "fib/rates.rs"]
 mod rates;
+#[path = "fib/raw.rs"]
+mod raw;
 
 use std::error::Error;
 
@@ -68,7 +68,9 @@ fn main() -> Result<(), Failure> {
 
 fn print_rates(comparisons: &[Comparison], per_second: &dyn Fn(Cost) -> f64) {
     println!("thousand routes per second, and seconds of processor time (user + system):");
-    println!("                          raw, ascending      raw, scattered        ours               user/wall");
+    println!(
+        "                          raw, ascending      raw, scattered        ours               user/wall"
+    );
     let cell = |cost: Cost| {
         let (user, system) = (cost.user.as_secs_f64(), cost.system.as_secs_f64());
         format!("{:>6.0} ({user:.2}+{system:.2})", per_second(cost) / 1e3)

@@ -52,7 +52,12 @@ pub struct OtherConnection {
 /// could be closed. (RFC 4271 §6.8 would keep the session unless configured otherwise.) A connection that was made
 /// later is closed, unless the session has graceful restart and had been up for a while: that is how a restarted
 /// neighbour is recognized (RFC 4724 §5).
-pub fn loser(new: Direction, other: OtherConnection, local: (BgpId, Asn), remote: (BgpId, Asn)) -> Option<Direction> {
+pub fn loser(
+    new: Direction,
+    other: OtherConnection,
+    local: (BgpId, Asn),
+    remote: (BgpId, Asn),
+) -> Option<Direction> {
     match other.state {
         StateKind::Idle | StateKind::Connect | StateKind::Active | StateKind::OpenSent => None,
         StateKind::OpenConfirm | StateKind::Established => Some(match other.up_for {
@@ -97,7 +102,9 @@ mod tests {
 
     #[test]
     fn a_session_stays_when_another_connection_is_made_unless_its_neighbour_has_restarted() {
-        for (up_for_secs, restart, expected) in [(4, true, Incoming), (60, false, Incoming), (60, true, Outgoing)] {
+        for (up_for_secs, restart, expected) in
+            [(4, true, Incoming), (60, false, Incoming), (60, true, Outgoing)]
+        {
             let established = other(StateKind::Established, Some(up_for_secs), restart);
             assert_eq!(loser(Incoming, established, LOW, HIGH), Some(expected));
         }

@@ -3,8 +3,8 @@
 use super::next_hop::SelfAddresses;
 use crate::config::{Family, GracefulRestartConfig, SessionOptions, SpeakerConfig};
 use bgp_proto::{
-    Afi, AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime, Notification, NotificationCode, Open,
-    PeerType, SessionParams, subcode,
+    Afi, AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime, Notification,
+    NotificationCode, Open, PeerType, SessionParams, subcode,
 };
 use std::time::Duration;
 
@@ -144,7 +144,8 @@ pub fn negotiate(local: &LocalSide, remote: &Open) -> Result<Negotiated, Notific
         let code = NotificationCode::OPEN_MESSAGE_ERROR;
         return Err(Notification::with_data(code, subcode::open::UNSUPPORTED_CAPABILITY, &data));
     }
-    let has = |wanted: &Capability| [&local.open, remote].iter().all(|open| open.capabilities.contains(wanted));
+    let has =
+        |wanted: &Capability| [&local.open, remote].iter().all(|open| open.capabilities.contains(wanted));
     let mut params = SessionParams {
         peer_type: if is_external { PeerType::External } else { PeerType::Internal },
         four_octet_as: remote.capabilities.iter().any(|c| matches!(c, Capability::FourOctetAs(_))),

@@ -38,10 +38,9 @@ impl SelfAddresses {
     /// The next hop "self" for a family; an IPv6 one for IPv4 prefixes only where both sides agreed on it.
     pub fn next_hop(&self, family: Family, extended_next_hop: bool) -> Option<NextHop> {
         match family {
-            Family::Ipv4Unicast => self
-                .v4
-                .map(NextHop::V4)
-                .or_else(|| self.v6.filter(|_| extended_next_hop).map(NextHop::V6)),
+            Family::Ipv4Unicast => {
+                self.v4.map(NextHop::V4).or_else(|| self.v6.filter(|_| extended_next_hop).map(NextHop::V6))
+            }
             Family::Ipv6Unicast => self.v6.map(NextHop::V6),
         }
     }

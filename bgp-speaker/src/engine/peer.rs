@@ -129,7 +129,11 @@ impl Peer {
     /// In Idle.
     pub fn new(source: Source, neighbor: Neighbor, range: Option<IpNet>, seed: u64, now: MonoTime) -> Self {
         let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let connection = |salt: u32| Connection { session: Session::new((seed as u32) ^ salt | 1), conn: None, since: now };
+        let connection = |salt: u32| Connection {
+            session: Session::new((seed as u32) ^ salt | 1),
+            conn: None,
+            since: now,
+        };
         Self {
             source,
             neighbor,

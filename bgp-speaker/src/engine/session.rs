@@ -403,7 +403,9 @@ impl Session {
     /// The events that end a session in the same way from OpenSent on.
     fn end(&mut self, event: Event, actions: &mut Vec<Action>) -> State {
         match event {
-            Event::Stop(notification) | Event::MalformedMessage(notification) => self.notify(notification, actions),
+            Event::Stop(notification) | Event::MalformedMessage(notification) => {
+                self.notify(notification, actions)
+            }
             Event::OpenCollisionDump => {
                 self.notify(Notification::cease(subcode::cease::CONNECTION_COLLISION), actions)
             }

@@ -22,12 +22,12 @@ use crate::config::{Family, Secret, SpeakerConfig, diff};
 use bytes::BytesMut;
 use convergence::Convergence;
 pub use convergence::StartKind;
-pub use views::BestRoute;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+pub use views::BestRoute;
 
 /// What the driver is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +178,11 @@ impl Engine {
             convergence: Convergence::new(start.into(), now, config.graceful_restart.selection_deferral),
             counters: Counters::default(),
             scratch: Scratch::default(),
-            config: SpeakerConfig { neighbors: BTreeMap::new(), announcements: BTreeMap::new(), ..config.clone() },
+            config: SpeakerConfig {
+                neighbors: BTreeMap::new(),
+                announcements: BTreeMap::new(),
+                ..config.clone()
+            },
         };
         let steps = diff(&engine.config, &config);
         engine.carry_out(now, &steps, config);

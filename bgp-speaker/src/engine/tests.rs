@@ -1,7 +1,7 @@
 //! Stories: speakers on a simulated network, one rule each.
 
 use super::speaker::{Engine, StopMode};
-use super::testnet::{Configure, Network, NodeId, Revival, Simulation, Weather, address, prefix, simulate};
+use super::testnet::{Configure, Network, NodeId, Revival, Simulation, address, prefix, simulate};
 use crate::config::{
     Announcement, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig,
 };

@@ -1,6 +1,8 @@
 //! Rewriting attribute blocks as bytes: what is not changed is copied, not decoded.
 
-use bgp_proto::{Asn, AttributeCode, AttributeFlags, PathAttributes, PeerType, RawAttributes, SessionParams, put_attribute};
+use bgp_proto::{
+    Asn, AttributeCode, AttributeFlags, PathAttributes, PeerType, RawAttributes, SessionParams, put_attribute,
+};
 use bytes::{BufMut, BytesMut};
 
 /// The encoding in which attribute sets are interned: everything internal, four-octet AS numbers.

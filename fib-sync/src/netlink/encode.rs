@@ -54,9 +54,8 @@ impl PatternKey {
                 PatternKey::Set { family, verb, content },
                 Op::SetRoute { prefix, verb: other_verb, content: other },
             ) => {
-                let is_same = verb == other_verb
-                    && *family == family_of(prefix.addr())
-                    && Arc::ptr_eq(content, other);
+                let is_same =
+                    verb == other_verb && *family == family_of(prefix.addr()) && Arc::ptr_eq(content, other);
                 is_same.then_some(*prefix)
             }
             _ => None,

@@ -127,8 +127,7 @@ impl Planner {
                 // Whether the object itself is right is the object's affair.
                 (Some(_), Some(means)) if route.content.nexthop_id != 0 => {
                     let object = route.content.nexthop_id;
-                    means.plan.nexthop_id() == object
-                        || means.parked.contains(&object) && !means.is_doubtful
+                    means.plan.nexthop_id() == object || means.parked.contains(&object) && !means.is_doubtful
                 }
                 (Some(kind), _) => diff::is_equal(kind, &route.content, &self.environment),
                 (None, _) => false,

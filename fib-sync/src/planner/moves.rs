@@ -29,7 +29,9 @@ impl Planner {
         let mut deserted: HashMap<SlotId, Option<SlotId>> = HashMap::new();
         for (id, _, means) in self.wanted.iter() {
             let is_deserted = means.wanting == 0 && means.parked.is_empty();
-            if is_deserted && self.wanted.references(id) >= LEN_MIN && self.nexthops.is_present(means.plan.nexthop_id())
+            if is_deserted
+                && self.wanted.references(id) >= LEN_MIN
+                && self.nexthops.is_present(means.plan.nexthop_id())
             {
                 deserted.insert(id, None);
             }
@@ -63,7 +65,11 @@ impl Planner {
         }
         self.nexthops.ensure(old.nexthop_id, ops);
         let moved = self.routes.ids_where(|entry| entry.belief == Belief::made(from));
-        tracing::debug!(routes = moved.len(), nexthop = old.nexthop_id, "routes move with their nexthop object");
+        tracing::debug!(
+            routes = moved.len(),
+            nexthop = old.nexthop_id,
+            "routes move with their nexthop object"
+        );
         for id in moved {
             self.wanted.retain(to);
             self.set_belief(id, Belief::made(to));

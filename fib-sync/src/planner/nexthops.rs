@@ -166,7 +166,11 @@ impl Nexthops {
         };
         let is_member = self.objects.values().any(|other| has_member(&other.have) || has_member(&other.want));
         let Some(object) = self.objects.get_mut(&id) else { return false };
-        if id == model || is_member || object.references != 1 || matches!(object.have, Some(NexthopContent::Group(_))) != is_group {
+        if id == model
+            || is_member
+            || object.references != 1
+            || matches!(object.have, Some(NexthopContent::Group(_))) != is_group
+        {
             return false;
         }
         object.references += 1;

@@ -90,7 +90,12 @@ impl Planner {
         let mut members = Vec::with_capacity(hops.len());
         for (wanted, hop) in set.next_hops().iter().zip(hops) {
             let Some(gateway) = hop.gateway else { continue };
-            let key = Key::Single { gateway, interface: wanted.interface.clone(), onlink: wanted.onlink, is_member: hops.len() > 1 };
+            let key = Key::Single {
+                gateway,
+                interface: wanted.interface.clone(),
+                onlink: wanted.onlink,
+                is_member: hops.len() > 1,
+            };
             let content =
                 NexthopContent::Single { gateway: hop.gateway, interface: hop.interface, onlink: hop.onlink };
             match self.nexthops.acquire(key, content) {

@@ -299,8 +299,7 @@ impl<P: Key> Rows<P> {
     fn find_or_add(&mut self, prefix: P) -> u32 {
         let Rows { places, hasher, rows, free } = self;
         let is_it = |place: &u32| rows[*place as usize].prefix == prefix;
-        match places.entry(prefix.hash(hasher), is_it, |place| rows[*place as usize].prefix.hash(hasher))
-        {
+        match places.entry(prefix.hash(hasher), is_it, |place| rows[*place as usize].prefix.hash(hasher)) {
             Place::Occupied(place) => *place.get(),
             Place::Vacant(vacant) => {
                 let row = Row { prefix, entry: Entry::default() };
@@ -431,8 +430,7 @@ mod tests {
     fn an_entry_keeps_its_number_and_a_free_number_is_used_again() {
         let mut table = RouteTable::default();
         let net = |text: &str| text.parse::<IpNet>().unwrap();
-        let (a, b, c) =
-            (net("10.0.0.0/8"), net("10.0.0.0/9"), net("fd00::/8"));
+        let (a, b, c) = (net("10.0.0.0/8"), net("10.0.0.0/9"), net("fd00::/8"));
         let ids = [a, b, c].map(|prefix| table.find_or_add(&prefix));
         assert_eq!([a, b, c].map(|prefix| table.find(&prefix)), ids.map(Some));
         assert_eq!(ids.map(|id| table.prefix(id)), [a, b, c]);

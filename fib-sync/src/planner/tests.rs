@@ -302,7 +302,9 @@ fn a_restart_changes_nothing_and_sweeps_only_after_convergence() {
 
 #[test]
 fn a_failover_is_one_message_for_any_number_of_routes() {
-    for (from, to) in [(&["10.0.0.2"][..], &["10.0.1.2"][..]), (&["10.0.0.2", "10.0.0.3"], &["10.0.0.3", "10.0.1.2"])] {
+    for (from, to) in
+        [(&["10.0.0.2"][..], &["10.0.1.2"][..]), (&["10.0.0.2", "10.0.0.3"], &["10.0.0.3", "10.0.1.2"])]
+    {
         for is_target_in_use in [false, true] {
             let mut pair = Pair::new();
             for index in 0..200 {
@@ -313,18 +315,28 @@ fn a_failover_is_one_message_for_any_number_of_routes() {
             }
             pair.settle();
             pair.kernel.take_operations();
-            let (RouteKind::Unicast(from), RouteKind::Unicast(to)) = (via(from), via(to)) else { unreachable!() };
+            let (RouteKind::Unicast(from), RouteKind::Unicast(to)) = (via(from), via(to)) else {
+                unreachable!()
+            };
             assert_eq!(pair.planner.fail_over(&from, &to), 200);
             pair.settle();
             let ops = pair.kernel.take_operations();
-            let changes = ops.iter().filter(|op| matches!(op, Op::SetNexthop { verb: Verb::Replace, .. })).count();
+            let changes =
+                ops.iter().filter(|op| matches!(op, Op::SetNexthop { verb: Verb::Replace, .. })).count();
             assert_eq!(changes, 1, "{ops:?}");
-            assert!(!ops.iter().any(|op| matches!(op, Op::SetRoute { .. } | Op::DeleteRoute { .. })), "{ops:?}");
+            assert!(
+                !ops.iter().any(|op| matches!(op, Op::SetRoute { .. } | Op::DeleteRoute { .. })),
+                "{ops:?}"
+            );
             let status = pair.planner.status();
             assert!(status.installed == status.desired, "{status:#?}");
             let contents = pair.kernel.contents(OURS);
             let kind = RouteKind::Unicast(to);
-            assert!(contents.values().all(|content| diff::is_equal(&kind, content, &pair.planner.environment)));
+            assert!(contents.values().all(|content| diff::is_equal(
+                &kind,
+                content,
+                &pair.planner.environment
+            )));
             pair.planner.remove_all();
             pair.settle();
             assert_eq!(pair.kernel.nexthop_ids(), []);
@@ -538,9 +550,7 @@ proptest! {
 /// The counts that are kept on the way are those that counting would give.
 fn check_counts(pair: &Pair, model: &Model) -> Result<(), TestCaseError> {
     let status = &pair.planner.status;
-    let count = |condition: &dyn Fn(&Entry) -> bool| {
-        pair.planner.routes.ids_where(condition).len()
-    };
+    let count = |condition: &dyn Fn(&Entry) -> bool| pair.planner.routes.ids_where(condition).len();
     prop_assert_eq!(status.desired, model.len());
     prop_assert_eq!(status.desired, count(&|entry| entry.wanted().is_some()));
     prop_assert_eq!(status.installed, count(&|entry| entry.has(Flag::InStep)));

@@ -46,7 +46,9 @@ impl RouteWitness {
                 match socket.recv(&mut buffer, 0) {
                     Ok(_) => {
                         let of_protocol = buffer.get(PROTOCOL_AT) == Some(&protocol);
-                        let kind = buffer.get(TYPE_AT..TYPE_AT + 2).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+                        let kind = buffer
+                            .get(TYPE_AT..TYPE_AT + 2)
+                            .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
                         seen.added += usize::from(of_protocol && kind == Some(RTM_NEWROUTE));
                         seen.removed += usize::from(of_protocol && kind == Some(RTM_DELROUTE));
                     }

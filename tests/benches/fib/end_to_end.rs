@@ -28,7 +28,9 @@ pub(crate) fn run(lab: &Lab, route_count: u32) -> Result<Vec<(&'static str, Dura
         eprintln!("end to end: {name}");
         match one(lab, name, route_count) {
             Ok(elapsed) => results.push((name, elapsed)),
-            Err(error) if matches!(error.downcast_ref(), Some(LabError::Missing { .. })) => eprintln!("left out: {error}"),
+            Err(error) if matches!(error.downcast_ref(), Some(LabError::Missing { .. })) => {
+                eprintln!("left out: {error}")
+            }
             Err(error) => return Err(error),
         }
     }
@@ -37,7 +39,8 @@ pub(crate) fn run(lab: &Lab, route_count: u32) -> Result<Vec<(&'static str, Dura
 
 fn one(lab: &Lab, name: &'static str, route_count: u32) -> Result<Duration, Failure> {
     let switch = lab.switch(&format!("{name}-switch"))?;
-    let under_test = lab.node(&switch, &format!("{name}-node"), "10.0.0.1/24".parse()?, "fd00::1/64".parse()?)?;
+    let under_test =
+        lab.node(&switch, &format!("{name}-node"), "10.0.0.1/24".parse()?, "fd00::1/64".parse()?)?;
     let peer = lab.node(&switch, &format!("{name}-peer"), "10.0.0.2/24".parse()?, "fd00::2/64".parse()?)?;
     let spec = SpeakerSpec::on(&under_test, ASN).with_peer(peer.v4, ASN, PeerRole::Peer).with_kernel();
     let mut daemon: Box<dyn Daemon> = match name {

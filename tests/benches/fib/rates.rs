@@ -168,7 +168,8 @@ fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<Cost, Failure> {
     let cpu = || -> Result<(Duration, Duration), Failure> {
         let usage = getrusage(UsageWho::RUSAGE_SELF)?;
         let micros = |time: nix::sys::time::TimeVal| {
-            Duration::from_secs(time.tv_sec().unsigned_abs()) + Duration::from_micros(time.tv_usec().unsigned_abs())
+            Duration::from_secs(time.tv_sec().unsigned_abs())
+                + Duration::from_micros(time.tv_usec().unsigned_abs())
         };
         Ok((micros(usage.user_time()), micros(usage.system_time())))
     };

@@ -54,7 +54,9 @@ impl Raw {
             }
             send(self.socket.as_raw_fd(), &buffer, MsgFlags::empty())?;
             let len = recv(self.socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-            let code = answer[..len].get(16..20).map_or(-1, |code| i32::from_ne_bytes(code.try_into().unwrap_or([0; 4])));
+            let code = answer[..len]
+                .get(16..20)
+                .map_or(-1, |code| i32::from_ne_bytes(code.try_into().unwrap_or([0; 4])));
             if code != 0 {
                 return Err(Errno::from_raw(-code));
             }

@@ -1,9 +1,11 @@
 //! A digest of path attributes that is equal for every faithful reflection.
 //!
-//! Order and flags do not count, and neither do ORIGINATOR_ID and CLUSTER_LIST, which a reflector adds. Not meant
-//! against malice: it tells apart what a daemon mixes up.
+//! Order and flags do not count, and neither do ORIGINATOR_ID and CLUSTER_LIST, which a reflector adds, nor a MED of 0, which
+//! means the same as none (RFC 4271 §9.1.2.2) and which FRR sends for it. Not meant against malice: it tells apart what a
+//! daemon mixes up.
 
 /// Type codes of RFC 4271, 4456 and 4760.
+const MULTI_EXIT_DISC: u8 = 4;
 const ORIGINATOR_ID: u8 = 9;
 const CLUSTER_LIST: u8 = 10;
 const MP_REACH_NLRI: u8 = 14;
@@ -17,7 +19,8 @@ pub fn digest(attributes: &[u8]) -> Option<u32> {
     let mut sum = 0_u64;
     for attribute in Attributes(attributes) {
         let (code, value) = attribute?;
-        if !matches!(code, ORIGINATOR_ID | CLUSTER_LIST | MP_REACH_NLRI | MP_UNREACH_NLRI) {
+        let is_zero_med = code == MULTI_EXIT_DISC && value == [0; 4];
+        if !is_zero_med && !matches!(code, ORIGINATOR_ID | CLUSTER_LIST | MP_REACH_NLRI | MP_UNREACH_NLRI) {
             sum = sum.wrapping_add(hash(code, value));
         }
     }
@@ -93,8 +96,10 @@ mod tests {
             [med, attribute(0x80, 9, &[1; 4]), attribute(0x80, 10, &[2; 8]), attribute(0xc0, 1, &[0])]
                 .concat();
         assert_eq!(digest(&sent), digest(&reflected));
-        let other = [origin, attribute(0x80, 4, &[0, 0, 0, 8])].concat();
+        let other = [origin.clone(), attribute(0x80, 4, &[0, 0, 0, 8])].concat();
         assert_ne!(digest(&sent), digest(&other));
+        let with_zero_med = [attribute(0x80, 4, &[0; 4]), origin.clone()].concat();
+        assert_eq!(digest(&with_zero_med), digest(&origin));
         assert_eq!(digest(&sent[..sent.len() - 1]), None);
         assert_ne!(digest(&[]), Some(ABSENT));
     }

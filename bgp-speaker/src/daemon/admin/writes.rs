@@ -1,10 +1,10 @@
 //! Endpoints that change something, and the dry run: on the unix socket only.
 
-use crate::daemon::desired::DesiredError;
 use super::Admin;
 use super::answer::ApiError;
 use super::reads::neighbor_address;
 use crate::config::{Announcement, AnnouncementKind};
+use crate::daemon::desired::DesiredError;
 use crate::daemon::desired::Reloaded;
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::plan::PlanView;

@@ -118,9 +118,7 @@ impl AttrTable {
     /// The set of these bytes and this next hop, if it was seen before.
     pub fn find(&self, wire: &[u8], next_hop: Option<NextHop>) -> Option<AttrId> {
         let sets = &self.sets;
-        self.index
-            .find(self.hash(wire, next_hop), |&id| is(sets, id, wire, next_hop))
-            .map(|&id| AttrId(id))
+        self.index.find(self.hash(wire, next_hop), |&id| is(sets, id, wire, next_hop)).map(|&id| AttrId(id))
     }
 
     /// Interns a set that [`AttrTable::find`] did not find. It has no reference yet and lives until the next
@@ -185,7 +183,8 @@ impl AttrTable {
         for id in unreferenced.drain(..) {
             let Some(set) = self.sets[id as usize].take_if(|set| set.references == 0) else { continue };
             self.wire_bytes -= set.wire.len();
-            if let Ok(entry) = self.index.find_entry(self.hash(&set.wire, set.next_hop), |&other| other == id) {
+            if let Ok(entry) = self.index.find_entry(self.hash(&set.wire, set.next_hop), |&other| other == id)
+            {
                 entry.remove();
             }
             self.free.push(id);

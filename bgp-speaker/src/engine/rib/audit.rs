@@ -44,7 +44,9 @@ impl Rib {
             dirty.old.iter().for_each(|old| *references.entry(old.attr).or_default() += 1);
         }
         let undecided: BTreeSet<_> = self.dirty.iter().chain(&self.deferred).map(|dirty| dirty.id).collect();
-        if undecided.len() != self.dirty.len() + self.deferred.len() || undecided.len() != self.dirty_bits.len() {
+        if undecided.len() != self.dirty.len() + self.deferred.len()
+            || undecided.len() != self.dirty_bits.len()
+        {
             return Err("the dirty list and its bits differ".to_owned());
         }
         let best: usize = recount.best.values().map(|count| *count as usize).sum();
@@ -69,14 +71,25 @@ impl AttrTable {
             let Some(set) = set else { continue };
             let expected = references.get(&AttrId(index as u32)).copied().unwrap_or_default();
             if set.references != expected || expected == 0 {
-                return Err(format!("attribute set {index}: {} references, {expected} found", set.references));
+                return Err(format!(
+                    "attribute set {index}: {} references, {expected} found",
+                    set.references
+                ));
             }
         }
         let live = self.sets.iter().flatten().count();
         if live != self.index.len() || references.len() != live {
-            return Err(format!("{live} sets live, {} indexed, {} referred to", self.index.len(), references.len()));
+            return Err(format!(
+                "{live} sets live, {} indexed, {} referred to",
+                self.index.len(),
+                references.len()
+            ));
         }
         let bytes: usize = self.sets.iter().flatten().map(|set| set.wire.len()).sum();
-        if bytes == self.wire_bytes { Ok(()) } else { Err(format!("{bytes} attribute bytes, not {}", self.wire_bytes)) }
+        if bytes == self.wire_bytes {
+            Ok(())
+        } else {
+            Err(format!("{bytes} attribute bytes, not {}", self.wire_bytes))
+        }
     }
 }

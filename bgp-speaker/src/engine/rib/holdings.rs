@@ -54,7 +54,8 @@ impl Holdings {
 
     /// Drops the entries that are not its any more, and doubles.
     pub fn tidy(&mut self, source: Source, is_its: impl Fn(PrefixId) -> bool) {
-        if let Some(ids) = self.by_source.get_mut(source.0 as usize).and_then(|holding| holding.ids.as_mut()) {
+        if let Some(ids) = self.by_source.get_mut(source.0 as usize).and_then(|holding| holding.ids.as_mut())
+        {
             ids.sort_unstable();
             ids.dedup();
             ids.retain(|id| is_its(*id));

@@ -50,7 +50,9 @@ impl Engine {
         match source {
             None => _ = self.add_peer(now, neighbor, None),
             // Known from a range until now.
-            Some(source) if action == StepAction::AddSession => self.reconfigure(now, source, neighbor, None, true),
+            Some(source) if action == StepAction::AddSession => {
+                self.reconfigure(now, source, neighbor, None, true)
+            }
             Some(source) => self.change_session(now, source, neighbor, None, action),
         }
     }
@@ -94,7 +96,8 @@ impl Engine {
             let Some(peer) = self.peer(source) else { return };
             let (old_import, new_import) = (peer.options().import.clone(), neighbor.options.import.clone());
             let (old_export, old_next_hop) = (peer.options().export.clone(), peer.options().next_hop);
-            let moves = (old_export, old_next_hop) != (neighbor.options.export.clone(), neighbor.options.next_hop);
+            let moves =
+                (old_export, old_next_hop) != (neighbor.options.export.clone(), neighbor.options.next_hop);
             self.reconfigure(now, source, neighbor, range, false);
             if old_import != new_import {
                 self.import_again(now, source, &new_import);
@@ -159,14 +162,20 @@ impl Engine {
         let Some(peer) = self.peer(source) else { return };
         let Some(established) = &peer.established else { return };
         if !established.terms.route_refresh {
-            return self.reset_peer(now, source, &Notification::cease(subcode::cease::OTHER_CONFIGURATION_CHANGE));
+            return self.reset_peer(
+                now,
+                source,
+                &Notification::cease(subcode::cease::OTHER_CONFIGURATION_CHANGE),
+            );
         }
         self.request_refresh(source);
     }
 
     /// Asks a neighbour for all of its routes (RFC 2918); `false` if it is not up or does not know how.
     pub(super) fn request_refresh(&mut self, source: Source) -> bool {
-        let Some(established) = self.peer(source).and_then(|peer| peer.established.as_ref()) else { return false };
+        let Some(established) = self.peer(source).and_then(|peer| peer.established.as_ref()) else {
+            return false;
+        };
         if !established.terms.route_refresh {
             return false;
         }
@@ -219,7 +228,8 @@ impl Engine {
     pub fn refresh(&mut self, address: IpAddr) -> bool {
         let Some(source) = self.by_address.get(&address).copied() else { return false };
         self.request_refresh(source);
-        let families = self.peer(source).and_then(|p| p.established.as_ref()).map(|e| e.terms.families.clone());
+        let families =
+            self.peer(source).and_then(|p| p.established.as_ref()).map(|e| e.terms.families.clone());
         self.refreshes.extend(families.into_iter().flatten().map(|family| (source, family)));
         true
     }

@@ -31,7 +31,9 @@ impl Engine {
         let mut ranges: BTreeMap<IpNet, u32> = BTreeMap::new();
         let members = self.peers.iter().flatten().filter_map(|peer| peer.range);
         members.for_each(|range| *ranges.entry(range).or_default() += 1);
-        ensure(ranges == self.range_members, || format!("{:?} in ranges, {ranges:?} found", self.range_members))?;
+        ensure(ranges == self.range_members, || {
+            format!("{:?} in ranges, {ranges:?} found", self.range_members)
+        })?;
         for peer in self.peers.iter().flatten() {
             ensure(self.by_address.get(&peer.neighbor.address) == Some(&peer.source), || {
                 format!("{} is not found by its address", peer.neighbor.address)
@@ -66,7 +68,11 @@ impl Engine {
                 ensure(is_used || expected == (0, 0), || format!("slot {slot} is free and has paths"))?;
             }
         }
-        let last = self.peers.iter().flatten().filter_map(|peer| peer.established.as_ref()?.last_attributes.as_ref());
+        let last = self
+            .peers
+            .iter()
+            .flatten()
+            .filter_map(|peer| peer.established.as_ref()?.last_attributes.as_ref());
         last.for_each(|last| *references.entry(last.attr).or_default() += 1);
         self.attrs.audit(&references)
     }

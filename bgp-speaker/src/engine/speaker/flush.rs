@@ -145,7 +145,8 @@ impl Engine {
     }
 
     fn group_index(&mut self, key: GroupKey) -> usize {
-        if let Some(index) = self.groups.iter().position(|group| group.as_ref().is_some_and(|g| g.key == key)) {
+        if let Some(index) = self.groups.iter().position(|group| group.as_ref().is_some_and(|g| g.key == key))
+        {
             return index;
         }
         let family = key.family;
@@ -264,7 +265,8 @@ impl Engine {
             if rib.emptied_count() > 0 {
                 let of_family = |group: &&UpdateGroup| group.key.family == family;
                 rib.reclaim(|id| {
-                    in_use(family, id) || groups.iter().flatten().filter(of_family).any(|group| group.holds(id))
+                    in_use(family, id)
+                        || groups.iter().flatten().filter(of_family).any(|group| group.holds(id))
                 });
             }
         }

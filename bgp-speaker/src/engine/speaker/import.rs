@@ -12,9 +12,10 @@ use crate::engine::session::{Event, StateKind};
 use crate::engine::time::MonoTime;
 use crate::engine::wire::{canonical_params, decode_canonical};
 use bgp_proto::{
-    AfiSafi, AttributeCode, AttributeError, AttributeErrorReason, AttributeFlags, DecodeError, Decoder, Frame, Message, MessageType, MpReachView,
-    MpUnreachView, NextHop, NlriError, NlriIter, Notification, NotificationCode, PathAttributes, RawAttribute, RawAttributes, RouteRefresh,
-    SessionParams, UpdateErrorAction, UpdateView, check_nlri, decode_attributes, frame, subcode,
+    AfiSafi, AttributeCode, AttributeError, AttributeErrorReason, AttributeFlags, DecodeError, Decoder,
+    Frame, Message, MessageType, MpReachView, MpUnreachView, NextHop, NlriError, NlriIter, Notification,
+    NotificationCode, PathAttributes, RawAttribute, RawAttributes, RouteRefresh, SessionParams,
+    UpdateErrorAction, UpdateView, check_nlri, decode_attributes, frame, subcode,
 };
 use bytes::BytesMut;
 use std::sync::Arc;
@@ -107,7 +108,13 @@ impl Engine {
         }
     }
 
-    fn import(&mut self, now: MonoTime, source: Source, body: &[u8], params: &SessionParams) -> Result<(), Fatal> {
+    fn import(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        body: &[u8],
+        params: &SessionParams,
+    ) -> Result<(), Fatal> {
         let view = UpdateView::parse(body)?;
         if let Some(family) = view.end_of_rib() {
             self.handle_end_of_rib(now, source, family);
@@ -130,7 +137,9 @@ impl Engine {
             }),
         ];
         for (family, nlri, next_hop) in announced {
-            let Some(family) = self.negotiated_family(source, family).filter(|_| !nlri.is_empty()) else { continue };
+            let Some(family) = self.negotiated_family(source, family).filter(|_| !nlri.is_empty()) else {
+                continue;
+            };
             let attr = match action {
                 Action7606::Withdraw => None,
                 Action7606::Use if sections.is_irregular => {
@@ -293,12 +302,17 @@ impl Engine {
             UpdateErrorAction::TreatAsWithdraw => Ok(Action7606::Withdraw),
             // RFC 4760 §7: of a family that was never agreed upon, nothing is kept that could go wrong.
             UpdateErrorAction::AfiSafiDisable
-                if matches!(error.reason, AttributeErrorReason::Nlri(NlriError::UnsupportedFamily { .. })) =>
+                if matches!(
+                    error.reason,
+                    AttributeErrorReason::Nlri(NlriError::UnsupportedFamily { .. })
+                ) =>
             {
                 Ok(Action7606::Use)
             }
             // A family that cannot be read any more cannot be ignored either: what it withdraws would stay.
-            UpdateErrorAction::AfiSafiDisable | UpdateErrorAction::SessionReset => Err(Fatal(error.notification())),
+            UpdateErrorAction::AfiSafiDisable | UpdateErrorAction::SessionReset => {
+                Err(Fatal(error.notification()))
+            }
         }
     }
 
@@ -319,7 +333,8 @@ impl Engine {
         let terms = &established.terms;
         let set = self.attrs.set(attr);
         let record = &set.record;
-        let has_local_as = || decode_canonical(&set.wire).as_path.is_some_and(|path| path.contains(terms.local_as));
+        let has_local_as =
+            || decode_canonical(&set.wire).as_path.is_some_and(|path| path.contains(terms.local_as));
         let has_own_as = record.has_own_as || (terms.local_as != self.config.asn && has_local_as());
         // RFC 4271 §9.1.2: our AS in the path. RFC 4456 §8: our identifier as originator, our cluster in the list.
         let is_loop =
@@ -415,7 +430,8 @@ impl Engine {
 
 /// Are the flags, and the length of NEXT_HOP, as they should be in an attribute that is kept apart?
 fn has_expected_shape(attribute: &RawAttribute<'_>) -> bool {
-    let flags = attribute.flags.0 & (AttributeFlags::OPTIONAL.0 | AttributeFlags::TRANSITIVE.0 | AttributeFlags::PARTIAL.0);
+    let flags = attribute.flags.0
+        & (AttributeFlags::OPTIONAL.0 | AttributeFlags::TRANSITIVE.0 | AttributeFlags::PARTIAL.0);
     match attribute.code {
         AttributeCode::NEXT_HOP => flags == AttributeFlags::TRANSITIVE.0 && attribute.value.len() == 4,
         AttributeCode::MP_REACH_NLRI | AttributeCode::MP_UNREACH_NLRI => flags == AttributeFlags::OPTIONAL.0,

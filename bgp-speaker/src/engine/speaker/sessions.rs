@@ -66,7 +66,8 @@ impl Engine {
     /// Closes a connection in favour of another one. A session that was up is lost as if its connection had failed:
     /// the neighbour is the same, and may have restarted.
     fn give_way(&mut self, now: MonoTime, source: Source, direction: Direction) {
-        let is_up = self.peer(source).is_some_and(|peer| peer.session(direction).kind() == StateKind::Established);
+        let is_up =
+            self.peer(source).is_some_and(|peer| peer.session(direction).kind() == StateKind::Established);
         if is_up {
             self.close(source, direction);
             let why = "the neighbour has opened a new connection".to_owned();
@@ -332,7 +333,8 @@ impl Engine {
         retention.until = now + STALE_TIME_MAX;
         let mut lost = Vec::new();
         for family in Family::ALL {
-            let is_kept = negotiated.families.contains(&family) && negotiated.restart_family(family) == Some(true);
+            let is_kept =
+                negotiated.families.contains(&family) && negotiated.restart_family(family) == Some(true);
             if retention.stale[family.index()] && !is_kept {
                 retention.stale[family.index()] = false;
                 lost.push(family);
@@ -359,7 +361,8 @@ impl Engine {
         }
         // The other connection may still lead to a session once its neighbour has said something.
         let has_other = peer.session(direction.other()).kind() >= StateKind::OpenConfirm;
-        let is_planned = peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
+        let is_planned =
+            peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
         if !stopping && peer.connects() && !has_other && !is_planned {
             let at = peer.schedule_retry(now, is_persistent(&reason));
             self.deadlines.arm(Owner::Peer(source), at);
@@ -378,7 +381,9 @@ impl Engine {
     }
 
     fn leave_and_keep_or_purge(&mut self, now: MonoTime, source: Source, reason: &DownReason) {
-        let Some(established) = self.peer_mut(source).and_then(|peer| peer.established.take()) else { return };
+        let Some(established) = self.peer_mut(source).and_then(|peer| peer.established.take()) else {
+            return;
+        };
         if let Some(last) = established.last_attributes {
             self.attrs.release(last.attr);
         }

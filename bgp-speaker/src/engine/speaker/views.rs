@@ -80,7 +80,11 @@ impl Engine {
 
     /// All neighbours, by address.
     pub fn neighbors(&self, now: MonoTime) -> Vec<NeighborView> {
-        self.by_address.values().filter_map(|source| self.peer(*source)).map(|p| self.neighbor(now, p)).collect()
+        self.by_address
+            .values()
+            .filter_map(|source| self.peer(*source))
+            .map(|p| self.neighbor(now, p))
+            .collect()
     }
 
     fn neighbor(&self, now: MonoTime, peer: &Peer) -> NeighborView {
@@ -107,7 +111,8 @@ impl Engine {
             uptime_secs: now.since(peer.state_since).as_secs(),
             router_id: terms.map(|terms| terms.remote_id.to_string()),
             families: terms.map_or_else(Vec::new, |t| t.families.iter().map(ToString::to_string).collect()),
-            capabilities: terms.map_or_else(Vec::new, |t| t.capabilities.iter().map(|c| format!("{c:?}")).collect()),
+            capabilities: terms
+                .map_or_else(Vec::new, |t| t.capabilities.iter().map(|c| format!("{c:?}")).collect()),
             hold_time_secs: terms.and_then(|terms| terms.hold_time).map(|time| time.as_secs() as u16),
             local_address: own.flatten(),
             prefixes: self.prefix_counts(peer),
@@ -187,7 +192,8 @@ impl Engine {
         let is_decided = !rib.is_undecided(id);
         rib.paths(id).enumerate().filter_map(move |(position, (path, stale))| {
             let best = position == 0 && is_decided;
-            let wanted = (table != RouteTable::Best || best) && source.is_none_or(|source| source == path.source);
+            let wanted =
+                (table != RouteTable::Best || best) && source.is_none_or(|source| source == path.source);
             wanted.then(|| {
                 let set = self.attrs.set(path.attr);
                 let attributes = decode_canonical(&set.wire);
@@ -243,7 +249,9 @@ impl Engine {
     /// Counters and gauges.
     pub fn metrics(&self) -> MetricsView {
         let groups = || self.groups.iter().flatten();
-        let messages = |direction: &str, counts: &BTreeMap<&'static str, u64>| -> Vec<(String, String, u64)> {
+        let messages = |direction: &str,
+                        counts: &BTreeMap<&'static str, u64>|
+         -> Vec<(String, String, u64)> {
             counts.iter().map(|(name, count)| (direction.to_owned(), (*name).to_owned(), *count)).collect()
         };
         let routes = Family::ALL.iter().flat_map(|family| {
@@ -253,7 +261,8 @@ impl Engine {
                 ("adj-rib-in".to_owned(), family.to_string(), rib.path_count() as u64),
             ]
         });
-        let of_ribs = |part: fn(&crate::engine::rib::Rib) -> usize| self.ribs.iter().map(part).sum::<usize>() as u64;
+        let of_ribs =
+            |part: fn(&crate::engine::rib::Rib) -> usize| self.ribs.iter().map(part).sum::<usize>() as u64;
         MetricsView {
             sessions: self.sessions_by_state(),
             session_up: self
@@ -269,7 +278,8 @@ impl Engine {
                 .iter()
                 .map(|((to, reason), count)| ((*to).to_owned(), (*reason).to_owned(), *count))
                 .collect(),
-            messages: [messages("in", &self.counters.received), messages("out", &self.counters.sent)].concat(),
+            messages: [messages("in", &self.counters.received), messages("out", &self.counters.sent)]
+                .concat(),
             update_errors: self
                 .counters
                 .update_errors

@@ -87,7 +87,9 @@ impl Model {
             let (sender, receiver) = (side(network, a, b), side(network, b, a));
             let mut table = Table::new();
             for (prefix, (from, route)) in self.best.get(&a).into_iter().flatten() {
-                let is_shared = [&sender, &receiver].iter().all(|s| s.neighbor.options.families.contains(&Family::of(prefix)));
+                let is_shared = [&sender, &receiver]
+                    .iter()
+                    .all(|s| s.neighbor.options.families.contains(&Family::of(prefix)));
                 let sent = is_shared.then(|| send(network, &sender, *from, *prefix, route)).flatten();
                 table.extend(sent.filter(|route| is_kept(&receiver, route)).map(|route| (*prefix, route)));
             }
@@ -122,7 +124,11 @@ impl Model {
 }
 
 /// RFC 4271 §9.1.2.2, step by step.
-fn choose(network: &Network, node: NodeId, mut left: Vec<(Option<NodeId>, Route)>) -> Option<(Option<NodeId>, Route)> {
+fn choose(
+    network: &Network,
+    node: NodeId,
+    mut left: Vec<(Option<NodeId>, Route)>,
+) -> Option<(Option<NodeId>, Route)> {
     if left.iter().any(|(from, _)| from.is_none()) {
         left.retain(|(from, _)| from.is_none());
     }
@@ -231,17 +237,27 @@ impl Network {
     pub fn check_model(&self) {
         let model = Model::of(self);
         for ((to, from), expected) in &model.received {
-            let expected: BTreeMap<IpNet, String> = expected.iter().map(|(p, route)| (*p, text(route))).collect();
+            let expected: BTreeMap<IpNet, String> =
+                expected.iter().map(|(p, route)| (*p, text(route))).collect();
             let received = self.received(*to, *from);
-            let received: BTreeMap<IpNet, String> = received.iter().map(|(p, view)| (*p, view_text(view))).collect();
+            let received: BTreeMap<IpNet, String> =
+                received.iter().map(|(p, view)| (*p, view_text(view))).collect();
             let way = format!("seed {}: {} -> {}", self.seed(), from.number(), to.number());
             assert!(expected == received, "{way}: model {expected:#?}\nreceived {received:#?}");
         }
         for (node, expected) in &model.best {
-            let name = |from: &Option<NodeId>| from.map_or("local".to_owned(), |from| from.address().to_string());
-            let expected: BTreeMap<IpNet, String> = expected.iter().map(|(p, (from, _))| (*p, name(from))).collect();
-            let best: BTreeMap<IpNet, String> = self.best(*node).into_iter().map(|(p, view)| (p, view.from)).collect();
-            assert!(expected == best, "seed {}: {}: model {expected:#?}\nbest {best:#?}", self.seed(), node.number());
+            let name =
+                |from: &Option<NodeId>| from.map_or("local".to_owned(), |from| from.address().to_string());
+            let expected: BTreeMap<IpNet, String> =
+                expected.iter().map(|(p, (from, _))| (*p, name(from))).collect();
+            let best: BTreeMap<IpNet, String> =
+                self.best(*node).into_iter().map(|(p, view)| (p, view.from)).collect();
+            assert!(
+                expected == best,
+                "seed {}: {}: model {expected:#?}\nbest {best:#?}",
+                self.seed(),
+                node.number()
+            );
         }
     }
 }

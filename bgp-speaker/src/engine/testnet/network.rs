@@ -130,7 +130,11 @@ impl Network {
     /// Adds a node whose data the test itself writes and reads.
     pub fn stranger(&mut self) -> NodeId {
         let id = NodeId(self.nodes.len());
-        self.nodes.push(Node::new(id, crate::engine::testnet::Configure::numbered(id.number()), Host::Stranger));
+        self.nodes.push(Node::new(
+            id,
+            crate::engine::testnet::Configure::numbered(id.number()),
+            Host::Stranger,
+        ));
         id
     }
 
@@ -470,11 +474,14 @@ impl Network {
     /// Writes as long as there is something and room for it.
     fn write(&mut self, id: StreamId, side: Side) {
         loop {
-            let Some(End { node, conn: Some(conn), in_flight, .. }) = self.streams.get(&id).map(|s| s.end(side)) else {
+            let Some(End { node, conn: Some(conn), in_flight, .. }) =
+                self.streams.get(&id).map(|s| s.end(side))
+            else {
                 return;
             };
             let (node, conn, in_flight) = (*node, *conn, *in_flight);
-            let room = self.weather.window_bytes.saturating_sub(in_flight).min(self.weather.segment_bytes_max);
+            let room =
+                self.weather.window_bytes.saturating_sub(in_flight).min(self.weather.segment_bytes_max);
             // A little room is not worth a segment, as in TCP (RFC 9293 §3.8.6.2).
             let worth = self.weather.segment_bytes_max.min(self.weather.window_bytes / 2);
             if room < worth && in_flight > 0 {

@@ -1,12 +1,12 @@
 //! A speaker of a test network, or something else at its address.
 
 use crate::config::{Family, SpeakerConfig};
+use crate::engine::PrefixId;
 use crate::engine::conn::ConnId;
 use crate::engine::speaker::{BestRoute, Engine};
 use crate::engine::testnet::configure::{address, address_v6};
 use crate::engine::testnet::stream::{Side, StreamId};
 use crate::engine::time::MonoTime;
-use crate::engine::PrefixId;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -126,7 +126,9 @@ impl Node {
         let Host::Speaker(engine) = &self.host else { return };
         for (family, id) in self.untold.iter().copied().take(count).collect::<Vec<_>>() {
             self.untold.remove(&(family, id));
-            let Some(prefix) = engine.prefix(family, id) else { panic!("{}: no prefix {id:?}", self.id.number()) };
+            let Some(prefix) = engine.prefix(family, id) else {
+                panic!("{}: no prefix {id:?}", self.id.number())
+            };
             match engine.best_route(family, id) {
                 Some(route) => self.routes.insert(prefix, route),
                 None => self.routes.remove(&prefix),

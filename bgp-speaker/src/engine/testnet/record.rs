@@ -2,10 +2,11 @@
 
 use super::node::NodeId;
 use crate::engine::time::MonoTime;
-use bgp_proto::{
-    Decoder, Message, MessageType, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams, UpdateView, frame,
-};
 use bgp_proto::{AfiSafi, AttributeCode};
+use bgp_proto::{
+    Decoder, Message, MessageType, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams,
+    UpdateView, frame,
+};
 
 /// One message, as it arrived.
 #[derive(Clone, Debug)]

@@ -3,7 +3,9 @@
 use super::configure::{Configure, address, prefix};
 use super::network::Network;
 use super::node::{NodeId, Revival};
-use crate::config::{Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig};
+use crate::config::{
+    Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig,
+};
 use crate::engine::time::MonoTime;
 use bgp_proto::{Community, Origin};
 use ipnet::IpNet;
@@ -87,7 +89,8 @@ fn reflected(network: &mut Network, kind: usize, number: u32, others: &[u32]) ->
         return config.in_as(65_000).ebgp(1, 64_512).ebgp(3, 64_512);
     }
     let is_internal = |other: &&u32| !has_external || **other != last;
-    let clients: Vec<u32> = others.iter().copied().filter(|other| *other > 2).filter(|o| is_internal(&o)).collect();
+    let clients: Vec<u32> =
+        others.iter().copied().filter(|other| *other > 2).filter(|o| is_internal(&o)).collect();
     let mut config = match number {
         1 | 2 => {
             let cluster = if kind == 1 { 7 } else { number };
@@ -140,7 +143,8 @@ fn announcement(network: &mut Network, number: u32) -> Announcement {
         announcement.med = dice.pick(&[None, Some(0), Some(5)]).copied().flatten();
     }
     announcement.local_pref = dice.pick(&[None, Some(100), Some(200)]).copied().flatten();
-    let communities = [vec![], vec![Community::NO_EXPORT], vec![Community(0xfc00_0001)], vec![Community::NO_ADVERTISE]];
+    let communities =
+        [vec![], vec![Community::NO_EXPORT], vec![Community(0xfc00_0001)], vec![Community::NO_ADVERTISE]];
     announcement.communities = dice.pick(&communities).cloned().unwrap_or_default();
     announcement
 }
@@ -200,7 +204,8 @@ fn change_neighbor(network: &mut Network, id: NodeId, change: impl Fn(&mut Neigh
     let neighbors: Vec<_> = network.config(id).neighbors.keys().copied().collect();
     let dice = network.dice.below(1000);
     if let Some(address) = network.dice.pick(&neighbors).copied() {
-        network.apply(id, |config| config.neighbors.get_mut(&address).into_iter().for_each(|n| change(n, dice)));
+        network
+            .apply(id, |config| config.neighbors.get_mut(&address).into_iter().for_each(|n| change(n, dice)));
     }
 }
 
@@ -228,7 +233,10 @@ fn heal(network: &mut Network) {
             network.revive(id, revival);
         }
         network.apply(id, |config| {
-            config.neighbors.values_mut().for_each(|neighbor| (neighbor.enabled, neighbor.passive) = (true, false));
+            config
+                .neighbors
+                .values_mut()
+                .for_each(|neighbor| (neighbor.enabled, neighbor.passive) = (true, false));
         });
     }
 }

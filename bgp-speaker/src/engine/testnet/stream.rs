@@ -44,7 +44,14 @@ pub(super) struct End {
 
 impl End {
     pub(super) fn new(node: NodeId) -> Self {
-        Self { node, conn: None, is_open: true, received: Vec::new(), in_flight: 0, last_arrival: MonoTime::ZERO }
+        Self {
+            node,
+            conn: None,
+            is_open: true,
+            received: Vec::new(),
+            in_flight: 0,
+            last_arrival: MonoTime::ZERO,
+        }
     }
 }
 

@@ -54,7 +54,8 @@ impl Network {
             let config = self.config(at);
             let listed = config.neighbors.get(&of.address());
             listed.is_some_and(|neighbor| neighbor.enabled)
-                || listed.is_none() && config.listen_ranges.iter().any(|range| range.prefix.contains(&of.address()))
+                || listed.is_none()
+                    && config.listen_ranges.iter().any(|range| range.prefix.contains(&of.address()))
         };
         let pairs = self.ids().flat_map(|a| self.ids().map(move |b| (a, b)));
         pairs
@@ -86,7 +87,12 @@ impl Network {
     pub fn converge(&mut self) {
         let until = self.now() + CONVERGENCE_MAX;
         while !self.is_converged() {
-            assert!(self.now() < until, "seed {}: no rest within {CONVERGENCE_MAX:?}: {}", self.seed(), self.report());
+            assert!(
+                self.now() < until,
+                "seed {}: no rest within {CONVERGENCE_MAX:?}: {}",
+                self.seed(),
+                self.report()
+            );
             // Looking costs more than running.
             self.run(Duration::from_millis(300));
         }
@@ -117,7 +123,10 @@ impl Network {
 
     fn check_way(&self, from: NodeId, to: NodeId) {
         let receiver = self.config(to);
-        let rejects = receiver.neighbors.get(&from.address()).is_some_and(|n| n.options.import != crate::config::PolicyRef::Accept);
+        let rejects = receiver
+            .neighbors
+            .get(&from.address())
+            .is_some_and(|n| n.options.import != crate::config::PolicyRef::Accept);
         let mut expected = self.advertised(from, to);
         expected.retain(|_, route| !rejects && !is_refused(receiver, to, route));
         let received = self.received(to, from);

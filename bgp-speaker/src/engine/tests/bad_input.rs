@@ -164,9 +164,13 @@ fn an_open_that_is_not_acceptable_is_answered_with_its_code() {
     let mut no_id = open(4);
     no_id[24..28].copy_from_slice(&[0; 4]);
     let wrong_as = open_of(&SpeakerConfig::numbered(4).in_as(65001));
-    for (bytes, code) in
-        [(open_of(&ours), (2, 3)), (version, (2, 1)), (hold_time, (2, 6)), (no_id, (2, 3)), (wrong_as, (2, 2))]
-    {
+    for (bytes, code) in [
+        (open_of(&ours), (2, 3)),
+        (version, (2, 1)),
+        (hold_time, (2, 6)),
+        (no_id, (2, 3)),
+        (wrong_as, (2, 2)),
+    ] {
         let mut stage = Stage::new();
         let stream = stage.connect();
         stage.say(stream, &bytes);
@@ -228,7 +232,10 @@ fn a_malformed_attribute_is_a_withdrawal_and_the_session_stays() {
         ("NEXT_HOP of 16 octets", [&ORIGIN[..], &AS_PATH, &long_next_hop, &LOCAL_PREF].concat()),
         ("half an attribute", [&ORIGIN[..], &AS_PATH, &NEXT_HOP, &LOCAL_PREF, &[0xc0, 8, 4, 1]].concat()),
         ("half a header", [&ORIGIN[..], &AS_PATH, &NEXT_HOP, &LOCAL_PREF, &[0xc0]].concat()),
-        ("COMMUNITIES of 3", [&ORIGIN[..], &AS_PATH, &NEXT_HOP, &LOCAL_PREF, &[0xc0, 8, 3, 0, 0, 0]].concat()),
+        (
+            "COMMUNITIES of 3",
+            [&ORIGIN[..], &AS_PATH, &NEXT_HOP, &LOCAL_PREF, &[0xc0, 8, 3, 0, 0, 0]].concat(),
+        ),
     ];
     for (what, attributes) in blocks {
         let mut stage = Stage::new();

@@ -42,7 +42,8 @@ fn a_range_has_room_again_when_somebody_has_left() {
     let mut network = Network::new(1);
     let nodes = open_house(&mut network, 2, 4);
     network.run(60 * SECOND);
-    let leaver = nodes[1..].iter().copied().find(|client| network.is_up(nodes[0], *client)).expect("somebody is in");
+    let leaver =
+        nodes[1..].iter().copied().find(|client| network.is_up(nodes[0], *client)).expect("somebody is in");
     network.with_engine(leaver, |now, engine| engine.stop(now, StopMode::Leave));
     network.run(60 * SECOND);
     let up = nodes[1..].iter().filter(|client| network.is_up(nodes[0], **client)).count();
@@ -174,7 +175,9 @@ fn a_changed_range_resets_its_neighbours_and_a_removed_one_drops_them() {
 fn neighbours_of_a_removed_range_fall_to_the_wider_one_with_its_options() {
     let mut network = Network::new(1);
     let nodes = open_house(&mut network, 10, 3);
-    network.apply(nodes[0], |config| *config = config.clone().listens_to(ListenRange::new(prefix("10.0.0.0/8"))));
+    network.apply(nodes[0], |config| {
+        *config = config.clone().listens_to(ListenRange::new(prefix("10.0.0.0/8")))
+    });
     network.converge();
     assert_eq!(network.best(nodes[1]).len(), 4);
     network.apply(nodes[0], |config| _ = config.listen_ranges.remove(0));

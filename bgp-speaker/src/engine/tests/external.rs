@@ -68,9 +68,11 @@ fn what_has_our_as_in_its_path_is_not_taken() {
 
 #[test]
 fn well_known_communities_keep_routes_where_they_belong() {
-    for (community, reaches_ibgp, reaches_ebgp) in
-        [(Community::NO_EXPORT, true, false), (Community::NO_ADVERTISE, false, false), (Community(1), true, true)]
-    {
+    for (community, reaches_ibgp, reaches_ebgp) in [
+        (Community::NO_EXPORT, true, false),
+        (Community::NO_ADVERTISE, false, false),
+        (Community(1), true, true),
+    ] {
         let mut network = Network::new(1);
         let [a, b, c, d] = row(&mut network);
         network.apply(a, |config| {

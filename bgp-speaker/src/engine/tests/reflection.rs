@@ -4,7 +4,8 @@ use super::*;
 
 /// A reflector (1) with three clients (2, 3, 4) and a non-client (5).
 fn reflector(network: &mut Network) -> Vec<NodeId> {
-    let mut nodes = vec![network.start(SpeakerConfig::numbered(1).reflects(99).clients(&[2, 3, 4]).ibgp(&[5]))];
+    let mut nodes =
+        vec![network.start(SpeakerConfig::numbered(1).reflects(99).clients(&[2, 3, 4]).ibgp(&[5]))];
     nodes.extend((2..=5).map(|number| network.start(client(number))));
     nodes
 }

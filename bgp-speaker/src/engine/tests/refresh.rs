@@ -28,7 +28,8 @@ fn a_refresh_after_changes_sends_the_latest_state() {
         network.converge();
         for round in 0..5 {
             let med = network.dice.below(3) as u32 + round;
-            network.apply(nodes[1], |config| config.announcements.values_mut().for_each(|a| a.med = Some(med)));
+            network
+                .apply(nodes[1], |config| config.announcements.values_mut().for_each(|a| a.med = Some(med)));
             network.with_engine(nodes[2], |_, engine| _ = engine.refresh(address(1)));
             let pause = network.dice.up_to(Duration::from_millis(300));
             network.run(pause);

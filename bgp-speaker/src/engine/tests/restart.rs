@@ -217,7 +217,9 @@ fn two_restarted_speakers_do_not_wait_for_each_other() {
         network.kill(node);
         network.revive(node, Revival::Restarting);
     }
-    network.wait_for("convergence", 30 * SECOND, |network| network.best(a).len() == 4 && network.best(b).len() == 4);
+    network.wait_for("convergence", 30 * SECOND, |network| {
+        network.best(a).len() == 4 && network.best(b).len() == 4
+    });
 }
 
 #[test]
@@ -285,7 +287,8 @@ fn a_speaker_that_keeps_losing_its_connection_comes_to_rest_in_the_end() {
             network.run(pause);
             network.reset(nodes[0], nodes[1]);
             let med = network.dice.below(5) as u32;
-            network.apply(nodes[1], |config| config.announcements.values_mut().for_each(|a| a.med = Some(med)));
+            network
+                .apply(nodes[1], |config| config.announcements.values_mut().for_each(|a| a.med = Some(med)));
         }
         network.converge();
         network.check_model();

@@ -143,7 +143,8 @@ fn a_session_over_ipv6_carries_both_families() {
     let a = SpeakerConfig::numbered(1).peers_with(Neighbor::ibgp(v6_of(2))).announces(&[&v4(1), &v6(1)]);
     let b = SpeakerConfig::numbered(2).peers_with(Neighbor::ibgp(v6_of(1))).announces(&[&v4(2), &v6(2)]);
     let (a, b) = (network.start(a), network.start(b));
-    network.wait_for("routes", 30 * SECOND, |network| network.best(a).len() == 4 && network.best(b).len() == 4);
+    network
+        .wait_for("routes", 30 * SECOND, |network| network.best(a).len() == 4 && network.best(b).len() == 4);
     let next_hop = |prefix_: &str| network.best(a)[&prefix(prefix_)].next_hop.clone();
     assert_eq!(next_hop(&v4(2)), Some(address(2).to_string()));
     assert_eq!(next_hop(&v6(2)), Some(v6_of(2).to_string()));
@@ -169,7 +170,8 @@ fn an_attempt_that_was_overtaken_leaves_no_error_behind() {
         let (a, b) = pair(&mut network);
         network.converge();
         network.run(60 * SECOND);
-        for (at, of) in [(a, b), (b, a)].into_iter().filter(|(at, of)| session_count(&network, *at, *of) == 1) {
+        for (at, of) in [(a, b), (b, a)].into_iter().filter(|(at, of)| session_count(&network, *at, *of) == 1)
+        {
             assert_eq!(network.neighbor(at, of).expect("listed").last_error, None, "seed {seed}");
         }
     }

@@ -36,7 +36,8 @@ impl UpdateGroup {
             *own.entry(announce.path.source).or_default() += 1;
         }
         for source in self.members() {
-            let (counted, expected) = (self.advertised_count(source), exported - own.get(&source).unwrap_or(&0));
+            let (counted, expected) =
+                (self.advertised_count(source), exported - own.get(&source).unwrap_or(&0));
             if counted != expected {
                 return Err(format!("slot {}: {counted} advertised, {expected} found", source.0));
             }

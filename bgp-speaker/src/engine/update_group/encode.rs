@@ -73,7 +73,8 @@ pub fn export_attributes(
                 // RFC 4271 §5.1.4: a received MED stays in the AS.
                 edits.push(Edit::drop(AttributeCode::MED));
             }
-            for code in [AttributeCode::LOCAL_PREF, AttributeCode::ORIGINATOR_ID, AttributeCode::CLUSTER_LIST] {
+            for code in [AttributeCode::LOCAL_PREF, AttributeCode::ORIGINATOR_ID, AttributeCode::CLUSTER_LIST]
+            {
                 edits.push(Edit::drop(code));
             }
         }
@@ -82,7 +83,12 @@ pub fn export_attributes(
             edits.push(Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::LOCAL_PREF, &local_pref));
             let source = view.source(path.source);
             if let Some(source) = source.filter(|source| is_reflected(Some(source.relation), key.relation)) {
-                reflection_edits(view, &set.wire, set.record.originator.unwrap_or(source.router_id), &mut edits);
+                reflection_edits(
+                    view,
+                    &set.wire,
+                    set.record.originator.unwrap_or(source.router_id),
+                    &mut edits,
+                );
             }
         }
     }

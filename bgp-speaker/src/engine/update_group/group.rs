@@ -156,7 +156,12 @@ impl UpdateGroup {
 
     /// Members that hold back too much of the log leave it. Their prefixes that are missing from `prefixes` are
     /// inserted again, without paths, and reported to `emptied`.
-    pub fn detach_slow(&mut self, prefixes: &mut PrefixTable, limit: usize, mut emptied: impl FnMut(PrefixId)) {
+    pub fn detach_slow(
+        &mut self,
+        prefixes: &mut PrefixTable,
+        limit: usize,
+        mut emptied: impl FnMut(PrefixId),
+    ) {
         while self.log.bytes() > limit {
             let first = self.log.first();
             if self.dump.as_ref().is_some_and(|dump| dump.at == first) {
@@ -194,7 +199,10 @@ impl UpdateGroup {
             member.dirty = Some(dirty);
             self.slow += 1;
             self.log.remove_reader(at);
-            tracing::warn!(slot = member.source.0, "neighbour reads too slowly, served from a bitmap from now on");
+            tracing::warn!(
+                slot = member.source.0,
+                "neighbour reads too slowly, served from a bitmap from now on"
+            );
         }
     }
 
@@ -292,7 +300,11 @@ impl UpdateGroup {
     }
 
     /// Withdrawals for one member, behind all that is published.
-    fn withdrawals_for_one(&self, view: &ExportView<'_>, ids: &[PrefixId]) -> impl Iterator<Item = PrivateItem> + use<> {
+    fn withdrawals_for_one(
+        &self,
+        view: &ExportView<'_>,
+        ids: &[PrefixId],
+    ) -> impl Iterator<Item = PrivateItem> + use<> {
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, ids, &mut builder);
         let at = self.log.end();
@@ -369,7 +381,11 @@ impl UpdateGroup {
         if let Some(dump) = &self.dump {
             for chunk in &dump.chunks {
                 let parts = chunk.parts_for(member.source);
-                member.private.extend(parts.map(|bytes| PrivateItem { at: dump.at, bytes, is_end_of_rib: false }));
+                member.private.extend(parts.map(|bytes| PrivateItem {
+                    at: dump.at,
+                    bytes,
+                    is_end_of_rib: false,
+                }));
             }
         }
     }

@@ -35,7 +35,14 @@ pub struct Member {
 impl Member {
     /// At a position of the log.
     pub fn new(source: Source, cursor: u64) -> Self {
-        Self { source, cursor, private: VecDeque::new(), dirty: None, owes_end_of_rib: false, wants_refresh: false }
+        Self {
+            source,
+            cursor,
+            private: VecDeque::new(),
+            dirty: None,
+            owes_end_of_rib: false,
+            wants_refresh: false,
+        }
     }
 
     /// Is it served from its bitmap?
