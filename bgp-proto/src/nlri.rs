@@ -239,8 +239,7 @@ pub fn put_prefix(out: &mut BytesMut, prefix: IpNet) {
     // A whole address and then cut: a copy of a fixed length costs less than one of any other.
     match prefix {
         IpNet::V4(net) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(bits))).unwrap_or_default();
-            let [a, b, c, d] = (net.addr().to_bits() & mask).to_be_bytes();
+            let [a, b, c, d] = (net.addr().to_bits() & ipv4_mask(bits)).to_be_bytes();
             out.extend_from_slice(&[bits, a, b, c, d]);
         }
         IpNet::V6(net) => {
@@ -258,6 +257,12 @@ pub(crate) fn put_nlri(out: &mut BytesMut, nlri: &PathNlri) {
         out.put_u32(path_id);
     }
     put_prefix(out, nlri.prefix);
+}
+
+/// As many ones as the prefix is long; all of them from 32 on.
+#[inline]
+fn ipv4_mask(bits: u8) -> u32 {
+    u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(bits))).unwrap_or_default()
 }
 
 /// Octets that hold the bits: at most 32 for any octet value.
@@ -287,7 +292,8 @@ fn to_ipnet(afi: Afi, bits: u8, octets: &[u8]) -> Option<IpNet> {
                 [a, b, c, d] => [a, b, c, d],
                 _ => return None,
             };
-            Some(IpNet::V4(Ipv4Net::new(Ipv4Addr::from(address), bits).ok()?.trunc()))
+            let address = Ipv4Addr::from_bits(u32::from_be_bytes(address) & ipv4_mask(bits));
+            Some(IpNet::V4(Ipv4Net::new(address, bits).ok()?))
         }
         Afi::IPV6 => {
             let mut address = [0; 16];

@@ -118,11 +118,12 @@ pub enum Event {
 
 /// An output.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a few per input, in a vector that is reused")]
 pub enum Action {
     /// Make a TCP connection.
     Connect,
     /// Send this.
-    Send(Message),
+    Send(Box<Message>),
     /// Close the connection after what was sent.
     Close,
     /// The session is established.
@@ -440,7 +441,7 @@ impl Session {
     fn send_open(&mut self, now: MonoTime, local: Box<LocalSide>, actions: &mut Vec<Action>) -> State {
         self.connect_retry = None;
         self.hold = Some(now + OPEN_HOLD_TIME);
-        actions.push(Action::Send(Message::Open(local.open.clone())));
+        actions.push(Action::Send(Box::new(Message::Open(local.open.clone()))));
         self.local = Some(local);
         State::OpenSent
     }
@@ -463,7 +464,7 @@ impl Session {
     }
 
     fn send_keepalive(&mut self, now: MonoTime, negotiated: &Negotiated, actions: &mut Vec<Action>) {
-        actions.push(Action::Send(Message::Keepalive));
+        actions.push(Action::Send(Box::new(Message::Keepalive)));
         self.keepalive = negotiated.hold_time.map(|time| {
             self.jitter = self.jitter.wrapping_mul(1_664_525);
             let interval = time / 3;
@@ -472,7 +473,7 @@ impl Session {
     }
 
     fn notify(&mut self, notification: Notification, actions: &mut Vec<Action>) -> State {
-        actions.push(Action::Send(Message::Notification(notification.clone())));
+        actions.push(Action::Send(Box::new(Message::Notification(notification.clone()))));
         actions.push(Action::Close);
         self.fail(DownReason::NotificationSent(notification), actions)
     }

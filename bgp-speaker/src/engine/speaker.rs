@@ -150,7 +150,7 @@ impl Engine {
     /// A speaker with this configuration, whose sessions start with the first [`Engine::handle_deadline`].
     ///
     /// `seed` feeds all jitter.
-    pub fn new(config: SpeakerConfig, seed: u64, start: impl Into<StartKind>, now: MonoTime) -> Self {
+    pub fn new(config: SpeakerConfig, seed: u64, start: StartKind, now: MonoTime) -> Self {
         let mut engine = Self {
             seed,
             started: now,
@@ -175,7 +175,7 @@ impl Engine {
             effects: VecDeque::new(),
             writable: VecDeque::new(),
             route_changes: Vec::new(),
-            convergence: Convergence::new(start.into(), now, config.graceful_restart.selection_deferral),
+            convergence: Convergence::new(start, now, config.graceful_restart.selection_deferral),
             counters: Counters::default(),
             scratch: Scratch::default(),
             config: SpeakerConfig {

@@ -240,10 +240,12 @@ fn wait_until(session: &mut Session, now: MonoTime) -> String {
 fn describe(actions: &[Action]) -> String {
     let text = |action: &Action| match action {
         Action::Connect => "connect".to_owned(),
-        Action::Send(Message::Open(_)) => "open".to_owned(),
-        Action::Send(Message::Keepalive) => "keepalive".to_owned(),
-        Action::Send(Message::Notification(n)) => format!("notification {}/{}", n.code, n.subcode),
-        Action::Send(other) => panic!("a state machine does not send {other:?}"),
+        Action::Send(message) => match &**message {
+            Message::Open(_) => "open".to_owned(),
+            Message::Keepalive => "keepalive".to_owned(),
+            Message::Notification(n) => format!("notification {}/{}", n.code, n.subcode),
+            other => panic!("a state machine does not send {other:?}"),
+        },
         Action::Close => "close".to_owned(),
         Action::Up => "up".to_owned(),
         Action::Down(DownReason::GivenUp) => "down: given up".to_owned(),

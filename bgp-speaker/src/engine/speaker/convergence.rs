@@ -34,12 +34,6 @@ pub enum StartKind {
     Unknown,
 }
 
-impl From<bool> for StartKind {
-    fn from(restarting: bool) -> Self {
-        if restarting { StartKind::Restarted } else { StartKind::Fresh }
-    }
-}
-
 /// State of the first convergence. One per speaker.
 #[derive(Debug)]
 pub(super) struct Convergence {

@@ -191,7 +191,10 @@ impl Engine {
                     next_hop = next_hop.or_else(|| NextHop::from_octets(attribute.value));
                     Ok(())
                 }
-                _ => Ok(self.scratch.attributes.extend_from_slice(attribute.tlv)),
+                _ => {
+                    self.scratch.attributes.extend_from_slice(attribute.tlv);
+                    Ok(())
+                }
             };
             if let Err(error) = outcome {
                 action = action.max(self.judge(source, &error, error.action())?);
@@ -234,10 +237,7 @@ impl Engine {
         };
         let attr = match known {
             Some(attr) => Some(attr),
-            None => match self.report(source, view, params)? {
-                Some(attributes) => Some(self.intern(attributes, next_hop)),
-                None => None,
-            },
+            None => self.report(source, view, params)?.map(|attributes| self.intern(attributes, next_hop)),
         };
         if let Some(attr) = attr {
             self.remember_attributes(source, &raw, next_hop, attr);

@@ -15,7 +15,7 @@ impl Dice {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,17 +25,17 @@ impl Dice {
 
     /// Less than `bound`; 0 if that is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
+        (self.roll() % bound.max(1) as u64) as usize
     }
 
     /// True so many times in a hundred.
     pub fn percent(&mut self, chance: u32) -> bool {
-        self.next() % 100 < u64::from(chance)
+        self.roll() % 100 < u64::from(chance)
     }
 
     /// Up to `max`, in microseconds.
     pub fn up_to(&mut self, max: Duration) -> Duration {
-        Duration::from_micros(self.next() % (max.as_micros() as u64 + 1))
+        Duration::from_micros(self.roll() % (max.as_micros() as u64 + 1))
     }
 
     /// One of several; `None` of none.

@@ -220,8 +220,7 @@ impl Network {
         let seed = self.seed ^ (id.0 as u64) << 32 ^ self.nodes[id.0].lives;
         let node = &mut self.nodes[id.0];
         node.lives += 1;
-        let restarting = revival == Revival::Restarting;
-        let mut engine = Engine::new(node.config.clone(), seed, restarting, self.now);
+        let mut engine = Engine::new(node.config.clone(), seed, revival.into(), self.now);
         self.log_bytes_max.into_iter().for_each(|bytes| engine.limit_log(bytes));
         node.host = Host::Speaker(Box::new(engine));
         self.work(id);

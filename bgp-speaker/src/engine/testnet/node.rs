@@ -3,7 +3,7 @@
 use crate::config::{Family, SpeakerConfig};
 use crate::engine::PrefixId;
 use crate::engine::conn::ConnId;
-use crate::engine::speaker::{BestRoute, Engine};
+use crate::engine::speaker::{BestRoute, Engine, StartKind};
 use crate::engine::testnet::configure::{address, address_v6};
 use crate::engine::testnet::stream::{Side, StreamId};
 use crate::engine::time::MonoTime;
@@ -48,6 +48,18 @@ pub enum Revival {
     Restarting,
     /// As if for the first time.
     Fresh,
+    /// It cannot know which of the two: a reflector.
+    Unknown,
+}
+
+impl From<Revival> for StartKind {
+    fn from(revival: Revival) -> Self {
+        match revival {
+            Revival::Restarting => StartKind::Restarted,
+            Revival::Fresh => StartKind::Fresh,
+            Revival::Unknown => StartKind::Unknown,
+        }
+    }
 }
 
 /// What answers at a node's address.

@@ -191,13 +191,18 @@ fn disturb(network: &mut Network) {
 
 fn crash(network: &mut Network, id: NodeId) {
     if !network.is_running(id) {
-        let revival = if network.dice.percent(50) { Revival::Restarting } else { Revival::Fresh };
-        network.revive(id, revival);
+        revive(network, id);
     } else if network.dice.percent(50) {
         network.kill(id);
     } else {
         network.power_off(id);
     }
+}
+
+fn revive(network: &mut Network, id: NodeId) {
+    let kinds = [Revival::Restarting, Revival::Fresh, Revival::Unknown];
+    let revival = network.dice.pick(&kinds).copied().unwrap_or(Revival::Fresh);
+    network.revive(id, revival);
 }
 
 fn change_neighbor(network: &mut Network, id: NodeId, change: impl Fn(&mut Neighbor, usize)) {
@@ -229,8 +234,7 @@ fn heal(network: &mut Network) {
     network.resume_all();
     for id in network.ids().collect::<Vec<_>>() {
         if !network.is_running(id) {
-            let revival = if network.dice.percent(50) { Revival::Restarting } else { Revival::Fresh };
-            network.revive(id, revival);
+            revive(network, id);
         }
         network.apply(id, |config| {
             config

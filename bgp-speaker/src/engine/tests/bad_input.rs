@@ -320,7 +320,7 @@ fn random_bytes_in_any_state_never_reach_anybody_else() {
             let mut bytes = [good(), keepalive(), good()].concat();
             for _ in 0..1 + dice.below(4) {
                 let position = dice.below(bytes.len());
-                bytes[position] = dice.next() as u8;
+                bytes[position] = dice.roll() as u8;
             }
             stage.say(stream, &bytes);
             stage.network.hang_up(stage.stranger, stream);

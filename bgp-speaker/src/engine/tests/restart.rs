@@ -167,6 +167,27 @@ fn a_restarted_reflector_says_end_of_rib_after_all_clients_have_and_withdraws_no
 }
 
 #[test]
+fn a_reflector_that_may_have_restarted_selects_at_once_and_says_end_of_rib_late() {
+    for seed in 0..20 {
+        let mut network = Network::rough(seed);
+        let nodes = star(&mut network, 4);
+        network.converge();
+        network.kill(nodes[0]);
+        network.forget_heard();
+        network.stall(nodes[3], nodes[0]);
+        network.revive(nodes[0], Revival::Unknown);
+        network.run(20 * SECOND);
+        assert_eq!(network.best(nodes[0]).len(), 4, "what the other two have told");
+        assert_eq!(position(&network, |heard| heard.from == nodes[0] && heard.end_of_rib().is_some()), None);
+        assert_eq!(network.best(nodes[1]).len(), 6, "nothing is lost meanwhile");
+        network.resume_all();
+        network.converge();
+        network.check_model();
+        assert!(nodes[1..].iter().all(|client| withdrawals(&network, *client, nodes[0]) == 0), "seed {seed}");
+    }
+}
+
+#[test]
 fn clients_of_a_restarting_reflector_keep_their_routes_all_the_time() {
     let mut network = Network::rough(3);
     let nodes = star(&mut network, 4);
