@@ -14,7 +14,7 @@
 //!   real daemon would send; [`load`] is a thousand of them.
 //! - [`harness`] wraps every test: it reports missing privileges and daemons as *skipped*, visibly, and as failures
 //!   where `BGP_LAB_REQUIRE=1` says that nothing may be missing.
-//! - [`bench`] measures daemons under load, ours and others, all in the same way.
+//! - [`mod@bench`] measures daemons under load, ours and others, all in the same way.
 //! - [`cluster`] lays out hosts with pods, for the demo and for tests of forwarding.
 //! - [`ping`] and [`kernel`] look at what the routes are for.
 //!

@@ -53,7 +53,7 @@ pub struct Mark {
     machine: Duration,
 }
 
-/// What happened since a [`Mark`].
+/// What happened since a mark.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// Seconds.
