@@ -7,7 +7,7 @@
 //!      `------------> Active -----'        every failure leads back to Idle
 //! ```
 //!
-//! One [`Session`] per connection; a [`Peer`](super::peer) has one that it starts and one that the
+//! One [`Session`] per connection; a peer has one that it starts and one that the
 //! neighbour starts, and resolves collisions between them. Inputs are [`Event`]s with the time, outputs are
 //! [`Action`]s in order. Timers are deadlines in here: a stale one cannot fire.
 //!

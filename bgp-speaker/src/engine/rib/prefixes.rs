@@ -11,7 +11,7 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-/// Dense id of a prefix within its family's table. Recycled after [`PrefixTable::remove`].
+/// Dense id of a prefix within its family's table. Recycled once the prefix is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrefixId(pub u32);
 
