@@ -132,10 +132,15 @@ fn time_is_linear_in_the_length() {
                 start.elapsed()
             };
             // The fastest of many: what else runs on the machine only adds.
-            std::iter::repeat_with(once).take(30).min().unwrap()
+            std::iter::repeat_with(once).take(10).min().unwrap()
         };
-        let (short, long) = (time(8000).max(Duration::from_micros(2)), time(64_000));
-        assert!(long < short * 32, "{name}: {short:?} for 8,000 octets, {long:?} for 64,000");
+        // A busy machine may spoil one comparison; it does not spoil twenty.
+        let mut last = (Duration::ZERO, Duration::ZERO);
+        let is_linear = (0..20).any(|_| {
+            last = (time(8000).max(Duration::from_micros(2)), time(64_000));
+            last.1 < last.0 * 32
+        });
+        assert!(is_linear, "{name}: {:?} for 8,000 octets, {:?} for 64,000", last.0, last.1);
     }
 }
 

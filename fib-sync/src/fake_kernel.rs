@@ -420,6 +420,7 @@ impl Kernel for FakeKernel {
             connected: state.connected.clone(),
             nexthops: (!state.has_no_nexthops).then(|| state.nexthops.values().cloned().collect()),
             routes: (scope == Scope::Full).then(|| routes.collect()),
+            cost: std::time::Duration::ZERO,
         })
     }
 }

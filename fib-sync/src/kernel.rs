@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -175,6 +176,9 @@ pub(crate) struct Snapshot {
     pub(crate) nexthops: Option<Vec<KernelNexthop>>,
     /// Our own routes (table and protocol match), when asked for.
     pub(crate) routes: Option<Vec<KernelRoute>>,
+    /// Processor time that the reading took. Waiting does not count: a kernel that is busy taking an interface down
+    /// keeps us waiting for seconds.
+    pub(crate) cost: Duration,
 }
 
 /// Something that changed without us. What we did ourselves is known from the answers, and is not told again.

@@ -54,7 +54,7 @@ const RETRY_SOON: Duration = Duration::from_millis(10);
 /// The least time between two dumps; a dump that takes long earns a longer rest.
 const DUMP_GAP_MIN: Duration = Duration::from_millis(20);
 const DUMP_GAP_MAX: Duration = Duration::from_secs(60);
-/// Rest after a dump, as a multiple of its own length: reading back costs at most a sixth of the time.
+/// Rest after a dump, as a multiple of its own cost: reading back costs at most a sixth of the time.
 const DUMP_REST: u32 = 5;
 /// Batches that are out at once: one that the kernel works on, and one that waits for it.
 const BATCHES_MAX: usize = 2;
@@ -152,7 +152,6 @@ enum InFlight {
     Batch(Vec<Sent>),
     Dump {
         scope: Scope,
-        since: Instant,
         reason: Option<ResyncReason>,
     },
 }
@@ -187,6 +186,10 @@ struct RetryPlan {
     slow_gap: Duration,
     soon_gap: Duration,
     succeeded: bool,
+    /// It was planned because something changed, and is for one route of each kind.
+    is_hurried: bool,
+    /// Kinds of which one route is being tried.
+    probed: HashSet<SlotId>,
 }
 
 // ---- Inputs from the owner ----
@@ -217,6 +220,8 @@ impl Planner {
                 slow_gap: config.retry_first,
                 soon_gap: RETRY_SOON,
                 succeeded: false,
+                is_hurried: false,
+                probed: HashSet::new(),
             },
             audit_at: config.audit_interval.map(|interval| now + interval),
             may_delete: false,
@@ -363,7 +368,7 @@ impl Planner {
                 return None;
             }
             self.dump.wanted = None;
-            self.in_flight.push_back(InFlight::Dump { scope, since: now, reason });
+            self.in_flight.push_back(InFlight::Dump { scope, reason });
             return Some(Work::Dump(scope));
         }
         let is_worth_it =
@@ -371,7 +376,8 @@ impl Planner {
         if self.dump.is_barrier || !is_worth_it {
             return None;
         }
-        if self.retry.at.is_some_and(|at| at <= now) {
+        // Not while much else waits: the refused would be tried again before the rest has been tried once.
+        if self.queue.is_empty() && self.retry.at.is_some_and(|at| at <= now) {
             self.retry_pending(now);
         }
         let work = self.next_batch();

@@ -8,7 +8,7 @@ use bgp_proto::{
     SessionParams,
 };
 use bgp_speaker::config::{Announcement, ListenRange, Neighbor, SpeakerConfig};
-use bgp_speaker::engine::{ConnId, Effect, Engine, MonoTime, StopMode};
+use bgp_speaker::engine::{ConnId, Effect, Engine, MonoTime, StartKind, StopMode};
 use bytes::BytesMut;
 
 use crate::message;
@@ -96,7 +96,7 @@ fn peer(number: u8) -> IpAddr {
 impl World {
     fn new() -> World {
         let now = MonoTime::ZERO;
-        let engine = Engine::new(config(), 7, false, now);
+        let engine = Engine::new(config(), 7, StartKind::Fresh, now);
         let mut world = World { engine, now, connections: Vec::new(), attempts: Vec::new() };
         world.drain();
         world

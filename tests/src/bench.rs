@@ -16,6 +16,7 @@ pub mod daemons;
 pub mod dice;
 mod digest;
 mod memo;
+pub mod mesh;
 pub mod prefixes;
 pub mod routes;
 pub mod scenario;

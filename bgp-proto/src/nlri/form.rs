@@ -56,14 +56,15 @@ impl Form {
 
     /// How many labels what follows the length octet begins with. Daemons send several without having agreed on it
     /// (RFC 8277 §2.1), and mark the last one; a withdrawal has one, which is not marked (§2.4).
-    fn labels(self, octets: &[u8]) -> u8 {
+    fn labels(self, bits: u8, octets: &[u8]) -> u8 {
         if !self.has_label() {
             return 0;
         }
-        // A route distinguisher always follows in a VPN: its octets are no labels.
-        let after = if matches!(self, Form::Vpn(_)) { usize::from(RD_BITS / 8) } else { 0 };
-        let room = octets.len().saturating_sub(after);
-        let (labels, _) = octets.get(..room).unwrap_or_default().as_chunks::<LABEL_LEN>();
+        // A route distinguisher always follows in a VPN: its bits are no labels, nor is what exceeds the length.
+        let after = if matches!(self, Form::Vpn(_)) { RD_BITS } else { 0 };
+        let room = usize::from(bits.saturating_sub(after) / LABEL_BITS);
+        let (labels, _) = octets.as_chunks::<LABEL_LEN>();
+        let labels = labels.get(..room).unwrap_or(labels);
         let is_last = |label: &[u8; LABEL_LEN]| {
             label.last().is_some_and(|low| low & 1 == 1) || matches!(label, [0 | 0x80, 0, 0])
         };
@@ -74,7 +75,7 @@ impl Form {
 
     /// Length in bits and octets without the labels.
     pub(crate) fn without_labels(self, bits: u8, octets: &[u8]) -> (u8, &[u8]) {
-        let count = self.labels(octets);
+        let count = self.labels(bits, octets);
         let rest = octets.get(usize::from(count).saturating_mul(LABEL_LEN)..).unwrap_or_default();
         (bits.saturating_sub(count.saturating_mul(LABEL_BITS)), rest)
     }
@@ -110,7 +111,7 @@ impl Form {
                 let (min, max) = self.bits();
                 let len = usize::from(bits).div_ceil(8).saturating_add(1);
                 // Labels beyond the first count too; octets that are not there are for the caller to miss.
-                let labels = self.labels(rest.get(1..len).unwrap_or_default());
+                let labels = self.labels(bits, rest.get(1..len).unwrap_or_default());
                 let max = max.saturating_add(LABEL_BITS.saturating_mul(labels.saturating_sub(1)));
                 if bits > max {
                     return Err(NlriError::PrefixTooLong { offset, bits, max });

@@ -250,6 +250,7 @@ impl RouteSocket {
     }
 
     fn snapshot(&mut self, scope: Scope) -> Result<Snapshot, Lost> {
+        let begin = thread_cpu_time();
         let links = self.dump_links()?;
         let mut connected = Vec::new();
         self.dump_routes(RT_TABLE_MAIN, RTPROT_KERNEL, |route| {
@@ -276,7 +277,8 @@ impl RouteSocket {
                 Some(collector.routes)
             }
         };
-        Ok(Snapshot { links, connected, nexthops, routes })
+        let cost = thread_cpu_time().saturating_sub(begin);
+        Ok(Snapshot { links, connected, nexthops, routes, cost })
     }
 }
 
@@ -344,6 +346,18 @@ fn force_receive_buffer(socket: &Socket, len: usize) {
     if result != 0 {
         let _ = SockRef::from(socket).set_recv_buffer_size(len as usize);
     }
+}
+
+/// Processor time of this thread since it began.
+#[allow(unsafe_code)]
+fn thread_cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours that outlives the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    if result != 0 {
+        return Duration::ZERO;
+    }
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {

@@ -74,7 +74,9 @@ impl Planner {
         if entry.wanted() != Some(kind) {
             return self.enqueue(id);
         }
-        self.retry.succeeded |= self.pending_forget(id);
+        if self.pending_forget(id) {
+            self.retry_succeeded(kind);
+        }
         self.mark_in_step(id);
     }
 

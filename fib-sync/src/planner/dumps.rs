@@ -15,8 +15,8 @@ impl Planner {
 
     /// The dump that [`next_work`](Self::next_work) gave out has ended.
     pub(crate) fn dump_done(&mut self, now: Instant, result: Result<Snapshot, Lost>) {
-        let (scope, since, reason) = match self.in_flight.pop_front() {
-            Some(InFlight::Dump { scope, since, reason }) => (scope, since, reason),
+        let (scope, reason) = match self.in_flight.pop_front() {
+            Some(InFlight::Dump { scope, reason }) => (scope, reason),
             other => return self.in_flight.extend(other),
         };
         let snapshot = match result {
@@ -24,8 +24,7 @@ impl Planner {
             Err(lost) => return self.dump_lost(now, scope, reason, &lost),
         };
         self.dump.failures = 0;
-        self.dump.not_before =
-            Some(now + (now.saturating_duration_since(since) * DUMP_REST).max(DUMP_GAP_MIN));
+        self.dump.not_before = Some(now + (snapshot.cost * DUMP_REST).max(DUMP_GAP_MIN));
         let is_first = !self.dump.has_succeeded;
         self.dump.has_succeeded |= scope == Scope::Full;
         let old_ways = self.ways_of_found();

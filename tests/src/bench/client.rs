@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,7 +72,8 @@ pub(crate) struct Client {
     pub(crate) stream: Option<TcpStream>,
     /// The beginning of a message whose end has not come.
     partial: Vec<u8>,
-    outgoing: VecDeque<(Arc<[u8]>, usize)>,
+    /// What is left to send of each.
+    outgoing: VecDeque<(Arc<[u8]>, Range<usize>)>,
     last_sent: Instant,
     /// What the epoll was told.
     interest: EpollFlags,
@@ -135,7 +137,13 @@ impl Client {
 
     /// Queues bytes and sends what the socket takes.
     pub(crate) fn send(&mut self, bytes: Arc<[u8]>) -> io::Result<()> {
-        self.outgoing.push_back((bytes, 0));
+        let all = 0..bytes.len();
+        self.send_part(bytes, all)
+    }
+
+    /// The same with some of the bytes.
+    pub(crate) fn send_part(&mut self, bytes: Arc<[u8]>, part: Range<usize>) -> io::Result<()> {
+        self.outgoing.push_back((bytes, part));
         self.flush()
     }
 
@@ -255,16 +263,16 @@ impl Client {
     fn flush(&mut self) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let mut turn = 0;
-        while let Some((bytes, sent)) = self.outgoing.front_mut() {
-            match stream.write(&bytes[*sent..]) {
+        while let Some((bytes, left)) = self.outgoing.front_mut() {
+            match stream.write(&bytes[left.clone()]) {
                 Ok(count) => {
-                    *sent += count;
+                    left.start += count;
                     turn += count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
-            if *sent == bytes.len() {
+            if left.start == left.end {
                 self.outgoing.pop_front();
             }
             if turn >= WRITE_TURN {

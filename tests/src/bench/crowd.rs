@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -166,6 +167,12 @@ impl Crowd {
         clients.into_iter().all(|index| self.clients[index].held.match_count() == self.table.count())
     }
 
+    /// Bytes received so far by one client.
+    #[must_use]
+    pub fn received_by(&self, index: usize) -> u64 {
+        self.clients[index].byte_count
+    }
+
     /// Sessions that are up.
     #[must_use]
     pub fn up_count(&self) -> usize {
@@ -215,14 +222,19 @@ impl Crowd {
         sent.map_err(|error| self.lost(index, &error))
     }
 
-    /// Sends a change that is measured: how long until all other clients have seen it.
+    /// Sends a part of the bytes.
     ///
     /// # Errors
     /// If the session is lost.
-    pub fn send_watched(&mut self, index: usize, number: usize, bytes: Arc<[u8]>) -> Result<(), LabError> {
+    pub fn send_part(&mut self, index: usize, bytes: Arc<[u8]>, part: Range<usize>) -> Result<(), LabError> {
+        let sent = self.clients[index].send_part(bytes, part).and_then(|()| self.update_interest(index));
+        sent.map_err(|error| self.lost(index, &error))
+    }
+
+    /// A change of a prefix was due at a moment: it is measured how long until all clients but its owner have seen it.
+    pub fn watch_change(&mut self, number: usize, due: Instant) {
         let receiver_count = u32::try_from(self.clients.len() - 1).expect("fewer clients than 65535");
-        self.table.watch_change(number, receiver_count, Instant::now());
-        self.send(index, bytes)
+        self.table.watch_change(number, receiver_count, due);
     }
 
     /// Starts to measure changes.
@@ -271,6 +283,25 @@ impl Crowd {
         self.run_until("all routes at all clients", rest, progress, Crowd::is_complete)?;
         self.is_persistent = false;
         Ok(up)
+    }
+
+    /// Connects some clients at once, as [`Crowd::storm`] does, and waits until every client has all routes.
+    ///
+    /// # Errors
+    /// As [`Crowd::run_until`].
+    pub fn reconnect(
+        &mut self,
+        clients: impl IntoIterator<Item = usize>,
+        limit: Duration,
+        progress: Progress<'_>,
+    ) -> Result<(), LabError> {
+        self.is_persistent = true;
+        for index in clients {
+            self.connect(index)?;
+        }
+        self.run_until("all routes at all clients", limit, progress, Crowd::is_complete)?;
+        self.is_persistent = false;
+        Ok(())
     }
 
     fn opening_count(&self) -> usize {
@@ -326,13 +357,11 @@ impl Crowd {
             Err(Errno::EINTR) => 0,
             Err(errno) => return Err(failed("waiting for clients")(errno)),
         };
-        if ready > 0 {
-            self.table.note_time(Instant::now());
-        }
         for position in 0..ready {
             let event = self.events[position];
             let index = usize::try_from(event.data()).expect("an index that was a u16");
             let client = &mut self.clients[index];
+            self.table.note_time();
             let before = client.held.match_count() as u64;
             let handled = client.handle(event.events(), &mut self.table, &mut self.buffer);
             self.missing_count = self.missing_count + before - client.held.match_count() as u64;
@@ -360,11 +389,6 @@ impl Crowd {
             if let Pace::Limited(per_second) = client.pace
                 && client.state == State::Established
             {
-                #[expect(
-                    clippy::cast_precision_loss,
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss
-                )]
                 let allowance = (per_second as f64 * elapsed.as_secs_f64()) as usize;
                 let before = client.held.match_count() as u64;
                 let room = (client.partial_len() + allowance).min(self.buffer.len());

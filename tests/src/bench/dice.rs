@@ -34,7 +34,6 @@ impl Dice {
 
     /// A number from 0 to 1.
     pub fn fraction(&mut self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let numerator = (self.number() >> 11) as f64;
         numerator / 9_007_199_254_740_992.0
     }

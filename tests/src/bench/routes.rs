@@ -176,9 +176,7 @@ fn withdrawal(space: &PrefixSpace, numbers: impl IntoIterator<Item = usize>) -> 
 /// A power law with a mean of three.
 fn run_length(dice: &mut Dice) -> usize {
     let drawn = dice.fraction().max(1e-9).powf(-1.0 / 1.35);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and RUN_MAX")]
-    let length = drawn.min(RUN_MAX as f64) as usize;
-    length
+    drawn.min(RUN_MAX as f64) as usize
 }
 
 /// Two to seven ASes, none of them private or reserved.

@@ -1,13 +1,24 @@
 //! What is measured: each scenario is a story of sends and waits, the same for every daemon.
 
+mod churn;
 mod clients;
+mod flap;
 mod full_table;
+mod mesh;
+mod paths;
+mod slow;
 mod stage;
 
+pub use churn::Churn;
 pub use clients::Clients;
+pub use flap::Flap;
 pub use full_table::FullTable;
+pub use mesh::{FullMesh, MESH_WORD};
+pub use paths::Paths;
+pub use slow::Slow;
 pub use stage::{Cost, Figures, Run, Stage};
 
+use super::daemons::Contender;
 use crate::error::LabError;
 
 /// How big a scenario is.
@@ -61,6 +72,11 @@ pub trait Scenario {
     /// What it measures.
     fn columns(&self) -> &'static [Column];
 
+    /// Whether a daemon can take part at all.
+    fn suits(&self, _contender: &Contender) -> bool {
+        true
+    }
+
     /// Runs it once.
     ///
     /// # Errors
@@ -69,22 +85,27 @@ pub trait Scenario {
 }
 
 /// Names of all scenarios, in the order in which they run.
-pub const NAMES: [&str; 3] = ["full-table", "clients-cold", "clients-warm"];
+pub const NAMES: [&str; 8] =
+    ["full-table", "paths", "clients-cold", "clients-warm", "churn", "flap", "slow", "mesh"];
 
 /// Prepares a scenario by its name.
 #[must_use]
 pub fn prepare(name: &str, size: Size) -> Option<Box<dyn Scenario>> {
     Some(match name {
         "full-table" => Box::new(FullTable::new(size)),
+        "paths" => Box::new(Paths::new(size)),
         "clients-cold" => Box::new(Clients::cold(size)),
         "clients-warm" => Box::new(Clients::warm(size)),
+        "churn" => Box::new(Churn::new(size)),
+        "flap" => Box::new(Flap::new(size)),
+        "slow" => Box::new(Slow::new(size)),
+        "mesh" => Box::new(FullMesh::new(size)),
         _ => return None,
     })
 }
 
 /// The value below which `percent` of the sorted values are.
 fn percentile(sorted: &[f64], percent: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let index = (sorted.len() as f64 * percent / 100.0) as usize;
     sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }

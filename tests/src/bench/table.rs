@@ -175,18 +175,18 @@ impl Table {
         self.watch.take().unwrap_or_default()
     }
 
-    /// A change of a prefix is about to be sent, to be seen by so many receivers.
-    pub(crate) fn watch_change(&mut self, number: usize, receiver_count: u32, now: Instant) {
+    /// A change of a prefix was due to be sent at a moment, and so many receivers should see it.
+    pub(crate) fn watch_change(&mut self, number: usize, receiver_count: u32, due: Instant) {
         if let Some(watch) = &mut self.watch {
             watch.waiting[number] = receiver_count;
-            watch.sent_at[number] = Some(now);
+            watch.sent_at[number] = Some(due);
         }
     }
 
-    /// The bytes that come next were received now.
-    pub(crate) fn note_time(&mut self, now: Instant) {
+    /// The bytes that come next are received now.
+    pub(crate) fn note_time(&mut self) {
         if let Some(watch) = &mut self.watch {
-            watch.now = Some(now);
+            watch.now = Some(Instant::now());
         }
     }
 

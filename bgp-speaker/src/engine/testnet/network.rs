@@ -66,6 +66,8 @@ pub struct Network {
     pub dice: Dice,
     /// Whether [`Network::heard`] grows.
     pub is_recording: bool,
+    /// Whether those who follow the best routes read what they are told of.
+    pub subscribers_read: bool,
     /// When set, what [`Engine::limit_log`] is told whenever a speaker starts.
     pub log_bytes_max: Option<usize>,
     nodes: Vec<Node>,
@@ -87,6 +89,7 @@ impl Network {
             weather: Weather::CALM,
             dice: Dice::new(seed),
             is_recording: true,
+            subscribers_read: true,
             log_bytes_max: None,
             nodes: Vec::new(),
             streams: BTreeMap::new(),
@@ -390,7 +393,7 @@ impl Network {
             }
             self.nodes[id.0].note_changes();
             let is_decided = self.nodes[id.0].engine().is_some_and(|engine| !engine.needs_flush());
-            if is_decided && !self.dice.percent(self.weather.lazy_percent) {
+            if is_decided && self.subscribers_read && !self.dice.percent(self.weather.lazy_percent) {
                 self.nodes[id.0].tell(usize::MAX);
             }
             if !self.perform(id) {

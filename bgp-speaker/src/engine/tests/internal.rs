@@ -71,6 +71,26 @@ fn what_comes_and_goes_within_a_batch_is_not_told() {
 }
 
 #[test]
+fn a_subscriber_that_reads_late_is_told_of_every_prefix_that_went() {
+    let mut network = Network::new(1);
+    let nodes = star(&mut network, 3);
+    network.converge();
+    network.subscribers_read = false;
+    // Another identifier: what was kept is forgotten while the session comes up, and other prefixes take the ids.
+    for (router_id, text) in [(77, "10.1.0.0/16"), (78, "10.2.0.0/16"), (79, "10.3.0.0/16")] {
+        network.apply(nodes[1], |config| {
+            config.announcements.clear();
+            config.router_id = bgp_proto::BgpId(router_id);
+            *config = config.clone().announces(&[text]);
+        });
+        network.run(20 * SECOND);
+    }
+    network.subscribers_read = true;
+    network.converge();
+    network.check_model();
+}
+
+#[test]
 fn the_higher_local_pref_wins_and_the_other_one_takes_over() {
     let mut network = Network::new(1);
     let shared = "10.0.0.0/8";

@@ -215,8 +215,10 @@ impl UpdateGroup {
         if with_end_of_rib {
             member.private.push_back(self.end_of_rib_item(at));
         }
-        // Between the walk and now, its own routes may have displaced what the walk found; it skips those.
-        let displaced = self.own_in_log(view, source, at);
+        // Since the walk, its own routes may have displaced what the walk found; it skips those.
+        let is_own = |id: &PrefixId| view.rib.best(*id).is_some_and(|best| best.source == source);
+        let displaced: Vec<_> =
+            self.dump.iter().flat_map(|dump| dump.displaced_by(source)).filter(is_own).collect();
         member.private.extend(self.withdrawals_for_one(view, &displaced));
         self.log.add_reader(at);
         self.members.insert(source, member);
@@ -312,17 +314,6 @@ impl UpdateGroup {
         builder.finish().into_iter().map(item)
     }
 
-    /// Prefixes whose best path is a source's own, and was published as such from a position on.
-    fn own_in_log(&self, view: &ExportView<'_>, source: Source, from: u64) -> Vec<PrefixId> {
-        let params = self.key.params();
-        let mut own = Vec::new();
-        for bytes in self.log.chunks_from(from).flat_map(|chunk| chunk.parts_of(source)) {
-            for_each_prefix(&bytes, &params, self.key.family, |key| own.extend(view.rib.prefixes.find(key)));
-        }
-        own.retain(|id| view.rib.best(*id).is_some_and(|best| best.source == source));
-        own
-    }
-
     /// Is this id in use by a member's bitmap?
     pub fn holds(&self, id: PrefixId) -> bool {
         let dirty = |member: &Member| member.dirty.as_ref().is_some_and(|dirty| dirty.contains(id));
@@ -347,6 +338,7 @@ impl UpdateGroup {
             if view.rib.best(id).is_none_or(|path| path.source != source) {
                 continue;
             }
+            self.dump.iter_mut().for_each(|dump| dump.displaced.push((id, source)));
             let Some(member) = self.members.get_mut(&source) else { continue };
             if let Some(dirty) = &mut member.dirty {
                 dirty.insert(id);
@@ -373,7 +365,7 @@ impl UpdateGroup {
         let chunks = builder.finish();
         let (at, bytes) = (self.log.end(), chunks.iter().map(Chunk::len).sum());
         self.log.add_reader(at);
-        self.dump = Some(Dump { at, chunks, bytes });
+        self.dump = Some(Dump { at, chunks, bytes, displaced: Vec::new() });
         at
     }
 

@@ -49,12 +49,6 @@ impl Chunk {
         })
     }
 
-    /// The parts that came from a member.
-    pub fn parts_of(&self, source: Source) -> impl Iterator<Item = Bytes> + '_ {
-        let ranges = self.own.iter().filter(move |range| range.source == source);
-        ranges.map(|range| self.bytes.slice(range.start as usize..range.end as usize))
-    }
-
     /// Does it hold bytes that this source's member would skip?
     pub fn mentions(&self, source: Source) -> bool {
         self.own.iter().any(|range| range.source == source)

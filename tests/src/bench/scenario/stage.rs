@@ -74,9 +74,23 @@ impl Run<'_> {
         client_count: usize,
         work: impl FnOnce(&mut Stage<'_>) -> Result<(), LabError> + Send,
     ) -> Result<(), LabError> {
+        let contender = self.contender;
+        self.on_stage_with(client_count, |site| contender.start(site), work)
+    }
+
+    /// The same with another process.
+    ///
+    /// # Errors
+    /// As [`Run::on_stage`].
+    pub fn on_stage_with(
+        &mut self,
+        client_count: usize,
+        start: impl FnOnce(&Site) -> Result<Process, LabError>,
+        work: impl FnOnce(&mut Stage<'_>) -> Result<(), LabError> + Send,
+    ) -> Result<(), LabError> {
         let lab = Lab::new("bench")?;
         let site = Site::new(&lab, client_count)?;
-        let mut process = self.contender.start(&site)?;
+        let mut process = start(&site)?;
         let tree = ProcessTree::new(process.pid());
         let mut stage = Stage {
             site: &site,
@@ -121,6 +135,14 @@ impl Stage<'_> {
             *self.foreign_share = self.foreign_share.max(foreign / capacity);
         }
         Cost { wall: wall.as_secs_f64(), cpu: daemon.as_secs_f64(), generator: generator.as_secs_f64() }
+    }
+
+    /// Fails if the daemon has ended.
+    ///
+    /// # Errors
+    /// With its last words.
+    pub fn must_run(&mut self) -> Result<(), LabError> {
+        self.process.must_run()
     }
 
     /// Memory now.
@@ -177,7 +199,6 @@ impl Stage<'_> {
 }
 
 /// Bytes in the unit of the reports.
-#[expect(clippy::cast_precision_loss, reason = "exact below 8 PiB")]
 #[must_use]
 pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)

@@ -86,7 +86,7 @@ impl Campaign {
             let mut rows: Vec<Row> = self.contenders.iter().map(|_| Row::default()).collect();
             for run in 0..self.run_count {
                 for (entrant, row) in self.contenders.iter().zip(&mut rows) {
-                    if row.failure.is_none() {
+                    if row.failure.is_none() && scenario.suits(&entrant.contender) {
                         let label =
                             format!("{name} {}/{} {}", run + 1, self.run_count, entrant.contender.name);
                         self.progress.begin(label);

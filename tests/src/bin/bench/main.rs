@@ -2,6 +2,7 @@
 
 mod arguments;
 mod campaign;
+mod plot;
 mod progress;
 mod report;
 
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use arguments::{Arguments, USAGE};
+use bgp_lab::bench::mesh::Mesh;
+use bgp_lab::bench::scenario::MESH_WORD;
 use bgp_lab::load::raise_file_limit;
 use campaign::Campaign;
 
@@ -17,6 +20,12 @@ const FILE_LIMIT: u64 = 20_000;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    raise_file_limit(FILE_LIMIT);
+    if let [word, speakers, blocks] = &words[..]
+        && word == MESH_WORD
+    {
+        return run_mesh(speakers, blocks);
+    }
     let arguments = match Arguments::parse(&words) {
         Ok(arguments) => arguments,
         Err(complaint) => {
@@ -24,7 +33,6 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    raise_file_limit(FILE_LIMIT);
     let mut campaign = Campaign::new(&arguments);
     if let Err(error) = campaign.run() {
         eprintln!("{error}");
@@ -39,6 +47,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The process that the scenario `mesh` measures.
+fn run_mesh(speakers: &str, blocks: &str) -> ExitCode {
+    let (Ok(speaker_count), Ok(per_speaker)) = (speakers.parse(), blocks.parse()) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let Err(error) = (Mesh { speaker_count, per_speaker }).run() else { return ExitCode::SUCCESS };
+    eprintln!("{error}");
+    ExitCode::FAILURE
 }
 
 /// `bench` beside the folder of this executable (`target/release/bench` makes it `target/bench`).

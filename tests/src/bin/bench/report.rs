@@ -1,4 +1,4 @@
-//! The report: a table for people, JSON for programs.
+//! The report: tables and plots for people, JSON for programs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,13 +9,19 @@ use bgp_lab::bench::scenario::{Column, Size};
 use serde_json::{Value, json};
 
 use crate::campaign::{Campaign, Row, ScenarioResult};
+use crate::plot;
 
-/// Writes `report.md` and `report.json`, and prints one of them.
+/// Writes `report.md`, `report.json` and one plot per scenario, and prints one of the first two.
 pub(crate) fn write(folder: &Path, campaign: &Campaign, is_json: bool) -> Result<(), LabError> {
     let markdown = markdown(campaign);
     let json = format!("{:#}\n", json(campaign));
     fs::create_dir_all(folder).map_err(LabError::io(format!("making {}", folder.display())))?;
-    for (name, text) in [("report.md", &markdown), ("report.json", &json)] {
+    let mut files =
+        vec![("report.md".to_owned(), markdown.clone()), ("report.json".to_owned(), json.clone())];
+    for result in &campaign.results {
+        files.push((format!("{}.svg", result.name), plot::plot(campaign, result)));
+    }
+    for (name, text) in files {
         let path = folder.join(name);
         fs::write(&path, text).map_err(LabError::io(format!("writing {}", path.display())))?;
     }
@@ -26,14 +32,15 @@ pub(crate) fn write(folder: &Path, campaign: &Campaign, is_json: bool) -> Result
 
 /// Median and range.
 #[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
-    least: f64,
-    most: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 impl Spread {
-    fn of(row: &Row, column: &Column) -> Option<Spread> {
+    /// Of the runs that got so far.
+    pub(crate) fn of(row: &Row, column: &Column) -> Option<Spread> {
         let mut values: Vec<f64> = row.runs.iter().filter_map(|run| value_of(run, column.key)).collect();
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);
@@ -46,7 +53,8 @@ impl Spread {
         Some(Spread { median, least, most })
     }
 
-    fn text(self, decimals: usize) -> String {
+    /// `median (least-most)`.
+    pub(crate) fn text(self, decimals: usize) -> String {
         let Spread { median, least, most } = self;
         let median = format!("{median:.decimals$}");
         let (least, most) = (format!("{least:.decimals$}"), format!("{most:.decimals$}"));
@@ -76,6 +84,7 @@ fn markdown(campaign: &Campaign) -> String {
     for result in &campaign.results {
         let _ = write!(text, "\n## {}\n\n{}.\n\n", result.name, capitalized(&result.about));
         text.push_str(&table(campaign, result));
+        let _ = writeln!(text, "\n![{0}]({0}.svg)", result.name);
         for (entrant, row) in campaign.contenders.iter().zip(&result.rows) {
             if let Some(failure) = &row.failure {
                 let _ = writeln!(text, "\n{}: {}", entrant.contender.name, failure.replace('\n', "; "));
