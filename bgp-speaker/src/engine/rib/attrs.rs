@@ -36,7 +36,7 @@ pub struct AttrRecord {
     pub has_own_as: bool,
     /// Our cluster id is in the CLUSTER_LIST.
     pub has_own_cluster: bool,
-    /// LOCAL_PREF, ORIGINATOR_ID or CLUSTER_LIST is present: what an external peer may not send.
+    /// LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST or AIGP is present: what an external peer may not send.
     pub is_internal: bool,
     /// NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
     pub no_export: bool,
@@ -70,7 +70,8 @@ impl AttrRecord {
             has_own_cluster: identity.cluster_id.is_some_and(|id| attributes.cluster_list.contains(&id)),
             is_internal: attributes.local_pref.is_some()
                 || attributes.originator_id.is_some()
-                || !attributes.cluster_list.is_empty(),
+                || !attributes.cluster_list.is_empty()
+                || attributes.aigp.is_some(),
             no_export: has(Community::NO_EXPORT) || has(Community::NO_EXPORT_SUBCONFED),
             no_advertise: has(Community::NO_ADVERTISE),
         }

@@ -77,6 +77,8 @@ pub fn export_attributes(
             {
                 edits.push(Edit::drop(code));
             }
+            // RFC 7311 §3.2: not beyond the AS unless that is configured.
+            edits.push(Edit::drop(AttributeCode::AIGP));
         }
         Relation::Client | Relation::NonClient => {
             let local_pref = set.record.local_pref.to_be_bytes();
