@@ -28,8 +28,11 @@ impl Engine {
     /// `in_use` says whether a subscriber still needs the id of a prefix that has no path any more; those that lose
     /// their last path now keep theirs until the next batch, so that subscribers can be told.
     pub fn flush(&mut self, in_use: impl Fn(Family, PrefixId) -> bool) {
-        // First: whoever is to be told about a prefix that goes in this batch still needs its id afterwards.
-        self.reclaim(in_use);
+        // First: whoever is to be told about a prefix that goes in this batch still needs its id afterwards. Nor does
+        // anybody know yet about what was selected since the last one.
+        if self.route_changes.is_empty() {
+            self.reclaim(in_use);
+        }
         for family in Family::ALL {
             self.select_routes(family);
             self.flush_groups(family);
