@@ -19,11 +19,13 @@ mod record;
 mod simulation;
 mod stream;
 mod tables;
+mod weather;
 
 pub use configure::{Configure, address, address_v6, prefix};
 pub use dice::Dice;
-pub use network::{Network, Weather};
+pub use network::Network;
 pub use node::{NodeId, Revival};
 pub use record::Heard;
 pub use simulation::{Simulation, simulate};
 pub use stream::StreamId;
+pub use weather::Weather;

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::Failure;
-use crate::raw::{Raw, gateway, nexthop_id};
+use crate::raw::{Raw, gateway, is_via_second, nexthop_id};
 
 /// What is done to every route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +126,8 @@ fn keep_best(best: &mut Option<Cost>, cost: Cost) {
 fn ours(kind: Kind, route_count: u32) -> Result<[Cost; 3], Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let fib = runtime.block_on(Fib::open(config(kind)))?;
-    let set_all = |is_second: bool| {
-        let routes = routes(route_count, is_second);
+    let set_all = |is_replaced: bool| {
+        let routes = routes(route_count, is_replaced);
         timed(|| {
             runtime.block_on(async {
                 fib.replace_all(routes).await?;
@@ -159,9 +159,18 @@ fn config(kind: Kind) -> FibConfig {
     FibConfig { nexthop_objects, ..FibConfig::default() }
 }
 
-fn routes(route_count: u32, is_second: bool) -> Vec<Route> {
-    let set = NextHopSet::from(IpAddr::V4(gateway(is_second)));
-    (0..route_count).map(|index| Route::unicast(IpNet::V4(prefix(index)), set.clone())).collect()
+fn routes(route_count: u32, is_replaced: bool) -> Vec<Route> {
+    let route = route(is_replaced);
+    (0..route_count).map(route).collect()
+}
+
+/// Makes routes by their index.
+fn route(is_replaced: bool) -> impl Fn(u32) -> Route {
+    let sets = [false, true].map(|is_second| NextHopSet::from(IpAddr::V4(gateway(is_second))));
+    move |index| {
+        let set = &sets[usize::from(is_via_second(index, is_replaced))];
+        Route::unicast(IpNet::V4(prefix(index)), set.clone())
+    }
 }
 
 fn timed(work: impl FnOnce() -> Result<(), Failure>) -> Result<Cost, Failure> {
@@ -232,12 +241,11 @@ pub(crate) fn memory(route_count: u32) -> Result<Memory, Failure> {
     })
 }
 
-async fn in_pieces(fib: &Fib, route_count: u32, is_second: bool) -> Result<(), Failure> {
-    let set = NextHopSet::from(IpAddr::V4(gateway(is_second)));
+async fn in_pieces(fib: &Fib, route_count: u32, is_replaced: bool) -> Result<(), Failure> {
+    let route = route(is_replaced);
     for from in (0..route_count).step_by(PIECE_LEN as usize) {
         let piece = from..(from + PIECE_LEN).min(route_count);
-        let change = |index| Change::Set(Route::unicast(IpNet::V4(prefix(index)), set.clone()));
-        fib.apply(piece.map(change).collect()).await?;
+        fib.apply(piece.map(|index| Change::Set(route(index))).collect()).await?;
     }
     fib.flush().await?;
     Ok(())

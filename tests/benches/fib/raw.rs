@@ -81,7 +81,7 @@ fn put_message(buffer: &mut Vec<u8>, op: Op, kind: Kind, index: u32, flags: u16)
     buffer.extend_from_slice(&[2, prefix(index).prefix_len(), 0, 0, 254, 12, scope, route_type, 0, 0, 0, 0]);
     put(buffer, RTA_DST, &prefix(index).addr().octets());
     put(buffer, RTA_PRIORITY, &1024_u32.to_ne_bytes());
-    let is_second = op == Op::Replace;
+    let is_second = is_via_second(index, op == Op::Replace);
     match kind {
         _ if op == Op::Delete => {}
         Kind::Gateway => put(buffer, RTA_GATEWAY, &gateway(is_second).octets()),
@@ -97,12 +97,18 @@ fn put(buffer: &mut Vec<u8>, attribute_type: u16, value: &[u8; 4]) {
     buffer.extend_from_slice(value);
 }
 
-/// The gateway before and after a replacement.
+/// Whether a route is over the second gateway. A replacement swaps the two: then neither loses all of its routes, which
+/// `fib-sync` would do by one message, and every route is replaced.
+pub(crate) fn is_via_second(index: u32, is_replaced: bool) -> bool {
+    (index % 2 == 1) != is_replaced
+}
+
+/// One of the two gateways.
 pub(crate) fn gateway(is_second: bool) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, if is_second { 3 } else { 2 })
 }
 
-/// The nexthop objects of these.
+/// The nexthop object of each.
 pub(crate) fn nexthop_id(is_second: bool) -> u32 {
     if is_second { 8 } else { 7 }
 }

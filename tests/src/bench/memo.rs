@@ -9,11 +9,16 @@ pub(crate) struct Memo {
     words: Vec<(u32, u64)>,
 }
 
+/// One UPDATE.
 #[derive(Clone, Default)]
-struct Slot {
-    generation: u32,
+pub(crate) struct Slot {
+    /// The expectations under which it set bits.
+    pub(crate) generation: u32,
+    /// The digest of its attributes.
+    pub(crate) digest: u32,
+    /// What it set.
+    pub(crate) words: Vec<(u32, u64)>,
     body: Vec<u8>,
-    words: Vec<(u32, u64)>,
 }
 
 /// Enough for what receivers in step read at one time, few enough for the processor's cache.
@@ -24,11 +29,11 @@ impl Memo {
         Memo { slots: vec![Slot::default(); SLOT_COUNT], words: Vec::new() }
     }
 
-    /// The words that the same bytes set before, under the same expectations.
+    /// What the same bytes did before.
     #[inline]
-    pub(crate) fn find(&self, body: &[u8], generation: u32) -> Option<&[(u32, u64)]> {
-        let slot = &self.slots[slot_of(body)?];
-        (slot.generation == generation && slot.body == body).then_some(slot.words.as_slice())
+    pub(crate) fn find(&mut self, body: &[u8]) -> Option<&mut Slot> {
+        let slot = &mut self.slots[slot_of(body)?];
+        (slot.body == body).then_some(slot)
     }
 
     /// A new UPDATE is being read.
@@ -48,14 +53,31 @@ impl Memo {
     }
 
     /// It has been read, and set bits is all it did.
-    pub(crate) fn keep(&mut self, body: &[u8], generation: u32) {
+    pub(crate) fn keep(&mut self, body: &[u8], generation: u32, digest: u32) {
         let Some(index) = slot_of(body) else { return };
         let slot = &mut self.slots[index];
         slot.generation = generation;
+        slot.digest = digest;
         slot.body.clear();
         slot.body.extend(body);
         slot.words.clone_from(&self.words);
     }
+}
+
+impl Slot {
+    /// The numbers of the prefixes.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = usize> {
+        self.words.iter().flat_map(|(index, mask)| numbers_in(*index, *mask))
+    }
+}
+
+/// The numbers of the bits of a word.
+pub(crate) fn numbers_in(index: u32, mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
+        mask &= mask - 1;
+        Some(index as usize * 64 + bit)
+    })
 }
 
 /// From the last bytes, which are prefixes, and the length.

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::digest::{ABSENT, Attributes, digest};
-use super::memo::Memo;
+use super::memo::{Memo, numbers_in};
 use super::prefixes::PrefixSpace;
 
 /// Shared by all receivers of a run.
@@ -60,10 +60,13 @@ impl Held {
         *word &= !mask;
     }
 
-    fn set_word(&mut self, index: u32, mask: u64) {
+    /// Sets bits of a word and returns those that are new.
+    fn set_word(&mut self, index: u32, mask: u64) -> u64 {
         let word = &mut self.bits[index as usize];
-        self.match_count += (mask & !*word).count_ones() as usize;
+        let new = mask & !*word;
+        self.match_count += new.count_ones() as usize;
         *word |= mask;
+        new
     }
 }
 
@@ -192,16 +195,26 @@ impl Table {
 
     /// Reads the body of an UPDATE that a receiver got.
     pub(crate) fn apply(&mut self, receiver: u16, held: &mut Held, body: &[u8]) {
-        if self.watch.is_none()
-            && let Some(words) = self.memo.find(body, self.generation)
-        {
-            for (index, mask) in words {
-                held.set_word(*index, *mask);
+        if let Some(slot) = self.memo.find(body) {
+            // Expectations have changed since, but perhaps not for these prefixes.
+            let digests = &self.digests;
+            if slot.generation != self.generation
+                && slot.numbers().all(|number| digests[number] == slot.digest)
+            {
+                slot.generation = self.generation;
             }
-            return;
+            if slot.generation == self.generation {
+                for (index, mask) in &slot.words {
+                    let new = held.set_word(*index, *mask);
+                    if let Some(watch) = &mut self.watch {
+                        numbers_in(*index, new).for_each(|number| watch.seen(number));
+                    }
+                }
+                return;
+            }
         }
         match self.read(receiver, held, body) {
-            Some(Effect::SetsOnly) => self.memo.keep(body, self.generation),
+            Some(Effect::SetsOnly { digest }) => self.memo.keep(body, self.generation, digest),
             Some(Effect::Mixed) => {}
             None => self.fault_count += 1,
         }
@@ -222,7 +235,7 @@ impl Table {
             is_plain = false;
             self.read_multiprotocol(receiver, held, attributes, digest)?;
         }
-        Some(if is_plain { Effect::SetsOnly } else { Effect::Mixed })
+        Some(if is_plain { Effect::SetsOnly { digest } } else { Effect::Mixed })
     }
 
     /// Prefixes in MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760), where they are IPv4 unicast.
@@ -287,7 +300,10 @@ impl Table {
 /// What an UPDATE did.
 enum Effect {
     /// Every prefix in it was announced as expected: the same bytes do the same to any receiver.
-    SetsOnly,
+    SetsOnly {
+        /// Of its attributes.
+        digest: u32,
+    },
     /// Anything else.
     Mixed,
 }

@@ -13,7 +13,7 @@ usage: bench [SCENARIO..] [--quick] [--daemon NAME]... [--peer NAME=COMMAND]... 
   --daemon NAME        only these: ours, bird2, frr, frr-tuned, openbgpd, gobgpd; all that are installed by default
   --peer NAME=COMMAND  one more daemon
   --runs N             runs of each daemon, 5 by default, interleaved
-  --limit SECONDS      how long one step may take before a daemon counts as not finished, 120 by default
+  --limit SECONDS      how long one step may take before a daemon counts as not finished; 120, or 30 with --quick
   --json               the report as JSON on standard output
 
 ";
@@ -79,7 +79,7 @@ impl Arguments {
             is_selection,
             size,
             run_count: run_count.unwrap_or(size.pick(1, 5)),
-            limit: Duration::from_secs(limit.unwrap_or(120) as u64),
+            limit: Duration::from_secs(limit.unwrap_or(size.pick(30, 120)) as u64),
             is_json,
         })
     }
