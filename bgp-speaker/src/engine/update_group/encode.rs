@@ -66,7 +66,7 @@ pub fn export_attributes(
     }
     match key.relation {
         Relation::External => {
-            let as_path = value_of(&set.wire, AttributeCode::AS_PATH).unwrap_or_default();
+            let as_path = value_of(set.wire, AttributeCode::AS_PATH).unwrap_or_default();
             let as_path = prepend_as(as_path, key.local_as);
             edits.insert(0, Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::AS_PATH, &as_path));
             if path.source != Source::LOCAL {
@@ -87,7 +87,7 @@ pub fn export_attributes(
             if let Some(source) = source.filter(|source| is_reflected(Some(source.relation), key.relation)) {
                 reflection_edits(
                     view,
-                    &set.wire,
+                    set.wire,
                     set.record.originator.unwrap_or(source.router_id),
                     &mut edits,
                 );
@@ -95,10 +95,10 @@ pub fn export_attributes(
         }
     }
     if key.four_octet_as {
-        rewrite(&set.wire, &edits, out);
+        rewrite(set.wire, &edits, out);
     } else {
         let mut four_octet = BytesMut::new();
-        rewrite(&set.wire, &edits, &mut four_octet);
+        rewrite(set.wire, &edits, &mut four_octet);
         decode_canonical(&four_octet).encode(&key.params(), out);
     }
 }
