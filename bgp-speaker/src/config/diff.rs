@@ -101,8 +101,8 @@ const FIELDS: &[Field] = &[
     Field { name: "ttl_security", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.ttl_security) },
     Field { name: "next_hop", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.next_hop) },
     Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
-    Field { name: "import", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.import) },
-    Field { name: "export", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.export) },
+    Field { name: "import", class: FieldClass::Refresh, value: |_, o| o.import.to_string() },
+    Field { name: "export", class: FieldClass::Refresh, value: |_, o| o.export.to_string() },
 ];
 
 /// The steps from `old` to `new`: sessions by address, then announcements by prefix, then the rest.
