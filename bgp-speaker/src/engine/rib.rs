@@ -12,7 +12,7 @@ mod bitmap;
 mod holdings;
 mod prefixes;
 
-pub use attrs::{AttrId, AttrRecord, AttrTable, LoopIdentity, is_kept_apart};
+pub use attrs::{AttrId, AttrRecord, AttrTable, DEFAULT_LOCAL_PREF, LoopIdentity, is_kept_apart};
 pub use bitmap::Bitmap;
 pub use prefixes::{PrefixId, PrefixTable};
 
