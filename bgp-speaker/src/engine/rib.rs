@@ -15,7 +15,7 @@ mod next_hops;
 mod octets;
 mod prefixes;
 
-pub use attr_record::{AttrRecord, LoopIdentity};
+pub use attr_record::{AttrRecord, DEFAULT_LOCAL_PREF, LoopIdentity};
 pub use attrs::{AttrId, AttrTable, is_kept_apart};
 pub use bitmap::Bitmap;
 pub use prefixes::{PrefixId, PrefixTable};

@@ -3,7 +3,7 @@
 use bgp_proto::{Asn, BgpId, Community, PathAttributes};
 
 /// LOCAL_PREF where none is given (RFC 4271 §9.1.1 leaves it to policy; every implementation says 100).
-const DEFAULT_LOCAL_PREF: u32 = 100;
+pub const DEFAULT_LOCAL_PREF: u32 = 100;
 
 /// What route selection and re-advertisement need to know of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
