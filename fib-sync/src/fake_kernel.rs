@@ -16,6 +16,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
@@ -24,7 +25,7 @@ use tokio::sync::Notify;
 use crate::error::Refusal;
 use crate::kernel::{
     Action, Connected, Content, Hop, Kernel, KernelNexthop, KernelRoute, Link, Lost, NexthopContent, Notice,
-    Op, Ownership, Refusals, Scope, Snapshot, Verb,
+    Op, Ownership, Reading, Refusals, Scope, Snapshot, Verb, Way, WayOut,
 };
 
 /// A kernel with one routing table. Cloning gives another handle to the same one.
@@ -40,6 +41,8 @@ struct State {
     links: Vec<Link>,
     connected: Vec<Connected>,
     nexthops: BTreeMap<u32, KernelNexthop>,
+    /// Routes of somebody else over gateways, by prefix; they are in another table.
+    ways: BTreeMap<IpNet, Vec<IpAddr>>,
     /// By prefix and metric; what the protocol is and what it does.
     routes: BTreeMap<(IpNet, u32), (u8, Arc<Content>)>,
     notices: Vec<Notice>,
@@ -92,6 +95,19 @@ impl FakeKernel {
         state.put_route(prefix, metric, protocol);
         self.has_notices.notify_one();
         true
+    }
+
+    /// Somebody makes a route over these neighbours, in another table that is looked up all the same; over none, it is
+    /// removed. It tells the way to gateways that need not be neighbours.
+    pub fn set_way(&self, prefix: IpNet, neighbours: &[IpAddr]) {
+        let mut state = self.state();
+        if neighbours.is_empty() {
+            state.ways.remove(&prefix);
+        } else {
+            state.ways.insert(prefix, neighbours.to_vec());
+        }
+        state.tell([Notice::OtherRoute { prefix: Some(prefix) }]);
+        self.has_notices.notify_one();
     }
 
     /// Somebody overwrites whatever is there with a blackhole route.
@@ -200,6 +216,11 @@ impl FakeKernel {
     }
 
     #[cfg(test)]
+    pub(crate) fn way_to(&self, address: IpAddr) -> Way {
+        self.state().way(address)
+    }
+
+    #[cfg(test)]
     pub(crate) fn nexthop_ids(&self) -> Vec<u32> {
         self.state().nexthops.keys().copied().collect()
     }
@@ -280,6 +301,34 @@ impl State {
             Some(network) => Ok(Hop { interface: network.interface, ..hop.clone() }),
             None if hop.onlink && self.is_up(hop.interface) => Ok(hop.clone()),
             None => Err(Refusal::with_text(libc::ENETUNREACH, "Nexthop has invalid gateway")),
+        }
+    }
+
+    /// The longest match for an address that is not a route of the `Fib`.
+    fn way(&self, address: IpAddr) -> Way {
+        let connected = self
+            .connected
+            .iter()
+            .filter(|network| network.prefix.contains(&address) && self.is_up(network.interface))
+            .max_by_key(|network| network.prefix.prefix_len());
+        let way = self
+            .ways
+            .iter()
+            .filter(|(prefix, _)| prefix.contains(&address))
+            .max_by_key(|(prefix, _)| prefix.prefix_len());
+        let hop = |gateway, interface| Hop { gateway, interface, onlink: false, weight: 1 };
+        match (connected, way) {
+            (Some(network), way)
+                if way.is_none_or(|(prefix, _)| prefix.prefix_len() <= network.prefix.prefix_len()) =>
+            {
+                let hops = vec![hop(None, network.interface)];
+                Ok(WayOut { prefix: network.prefix, protocol: 2, hops })
+            }
+            (_, Some((prefix, neighbours))) => {
+                let hops = neighbours.iter().map(|gateway| self.resolve(&hop(Some(*gateway), 0)));
+                Ok(WayOut { prefix: *prefix, protocol: 4, hops: hops.collect::<Result<_, _>>()? })
+            }
+            _ => Err(Refusal::with_text(libc::ENETUNREACH, "no route leads to the next hop")),
         }
     }
 
@@ -401,7 +450,7 @@ impl Kernel for FakeKernel {
         if is_lost { Err(Lost::Overrun) } else { Ok(refusals) }
     }
 
-    fn dump(&mut self, scope: Scope) -> Result<Snapshot, Lost> {
+    fn read(&mut self, reading: &Reading) -> Result<Snapshot, Lost> {
         let mut state = self.state();
         if state.interrupted_dumps > 0 {
             state.interrupted_dumps -= 1;
@@ -416,10 +465,11 @@ impl Kernel for FakeKernel {
             },
         );
         Ok(Snapshot {
+            ways: reading.gateways.iter().map(|gateway| (*gateway, state.way(*gateway))).collect(),
             links: state.links.clone(),
             connected: state.connected.clone(),
             nexthops: (!state.has_no_nexthops).then(|| state.nexthops.values().cloned().collect()),
-            routes: (scope == Scope::Full).then(|| routes.collect()),
+            routes: (reading.scope == Scope::Full).then(|| routes.collect()),
             cost: std::time::Duration::ZERO,
         })
     }

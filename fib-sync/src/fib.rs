@@ -238,9 +238,9 @@ impl FibEvents {
 async fn first_dump<K: Kernel>(planner: &mut Planner, mut kernel: K) -> Result<K, FibError> {
     for attempt in 1.. {
         match planner.next_work(now()) {
-            Some(Work::Dump(scope)) => {
+            Some(Work::Dump(reading)) => {
                 let dump = move || {
-                    let result = kernel.dump(scope);
+                    let result = kernel.read(&reading);
                     (kernel, result)
                 };
                 let (returned, result) =

@@ -34,6 +34,7 @@ mod kernel;
 mod model;
 mod netlink;
 mod planner;
+mod reach;
 mod resolve;
 mod status;
 mod task;
@@ -46,6 +47,7 @@ pub use model::{
     Change, InterfaceName, InvalidInterfaceName, InvalidNextHops, InvalidRoute, NextHop, NextHopSet, Route,
     RouteKind,
 };
+pub use reach::{Reach, Tunnel, TunnelWhen};
 pub use status::{
     FibEvent, FibStatus, InstalledKind, InstalledNextHop, InstalledRoute, PendingRoute, ResyncReason,
 };

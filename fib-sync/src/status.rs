@@ -182,6 +182,8 @@ pub enum ResyncReason {
     RouteChangedUnderway,
     /// Notices of changes were lost.
     Overrun,
+    /// A route of somebody else, over which we may reach a gateway, has changed.
+    RouteElsewhere,
 }
 
 impl ResyncReason {
@@ -195,6 +197,7 @@ impl ResyncReason {
             ResyncReason::NexthopChanged => "nexthop_changed",
             ResyncReason::RouteChangedUnderway => "route_changed_underway",
             ResyncReason::Overrun => "overrun",
+            ResyncReason::RouteElsewhere => "route_elsewhere",
         }
     }
 }

@@ -100,7 +100,7 @@ impl<K: Kernel> Task<K> {
             while let Some(work) = self.planner.next_work(now()) {
                 self.worker.give(match work {
                     Work::Batch(ops) => Order::Batch(ops),
-                    Work::Dump(scope) => Order::Dump(scope),
+                    Work::Dump(reading) => Order::Dump(reading),
                 });
             }
             self.publish(intake.is_some(), &mut waiters);

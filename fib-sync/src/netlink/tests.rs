@@ -114,7 +114,7 @@ fn a_foreign_route_of_our_table_is_noticed_and_another_table_is_not_ours() {
     let notice = decode::notice(&message, &OWNERSHIP);
     assert_eq!(notice, Some(Notice::RouteRemoved { prefix, metric: 5, protocol: 12 }));
     let elsewhere = Ownership { table: 254, ..OWNERSHIP };
-    assert_eq!(decode::notice(&message, &elsewhere), Some(Notice::OtherRoute));
+    assert_eq!(decode::notice(&message, &elsewhere), Some(Notice::OtherRoute { prefix: Some(prefix) }));
 }
 
 fn decode_everything(bytes: &[u8]) {
