@@ -20,6 +20,7 @@
 //! until then, and a *conflict* if the route is not ours.
 
 mod batches;
+mod decisions;
 mod dumps;
 mod gateways;
 mod moves;

@@ -62,11 +62,29 @@ impl Environment {
 
     /// The interface whose connected network holds `gateway`: the longest prefix, as the kernel would choose.
     pub(crate) fn interface_towards(&self, gateway: IpAddr) -> Option<u32> {
+        self.towards(gateway).map(|network| network.interface)
+    }
+
+    /// The connected network that holds `gateway`.
+    pub(crate) fn network_of(&self, gateway: IpAddr) -> Option<IpNet> {
+        self.towards(gateway).map(|network| network.prefix)
+    }
+
+    fn towards(&self, gateway: IpAddr) -> Option<&Connected> {
         let covers = |network: &&Connected| {
             network.prefix.contains(&gateway)
                 && self.links.get(&network.interface).is_some_and(|link| link.is_up)
         };
-        self.connected.iter().find(covers).map(|network| network.interface)
+        self.connected.iter().find(covers)
+    }
+
+    /// The name of an interface for people; nothing where the kernel is to find the interface.
+    pub(crate) fn name(&self, index: u32) -> String {
+        match self.links.get(&index) {
+            Some(link) => link.name.to_string(),
+            None if index == 0 => String::new(),
+            None => format!("#{index}"),
+        }
     }
 
     /// Takes what was said of gateways, and forgets the others. Returns whether anything has changed.

@@ -6,6 +6,7 @@ use std::num::NonZeroU8;
 use ipnet::IpNet;
 
 use crate::error::Refusal;
+use crate::kernel::Hop;
 
 /// Where desired and installed stand. In step means: `installed == desired`, and `leftover` is 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,6 +111,18 @@ pub struct InstalledNextHop {
     pub onlink: bool,
     /// Share of the traffic.
     pub weight: NonZeroU8,
+}
+
+impl InstalledNextHop {
+    pub(crate) fn of(hop: &Hop, interface: &str) -> InstalledNextHop {
+        InstalledNextHop {
+            gateway: hop.gateway,
+            interface: interface.to_owned(),
+            onlink: hop.onlink,
+            // 256, which the kernel allows and this crate never asks for, is shown as 255.
+            weight: u8::try_from(hop.weight).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX),
+        }
+    }
 }
 
 /// Something that happened. Events tell of changes; [`FibStatus`] tells where things stand.

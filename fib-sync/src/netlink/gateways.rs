@@ -22,9 +22,11 @@ const RTN_LOCAL: u8 = 2;
 /// A request for the route that matches an address.
 pub(super) fn encode_lookup(writer: &mut Writer, address: IpAddr, sequence: u32) {
     writer.begin(RTM_GETROUTE, 0, sequence);
-    let (family, len) = (family_of(address), if address.is_ipv4() { 32 } else { 128 });
-    writer.put(&[family, len, 0, 0, 0, 0, 0, 0]);
-    writer.put(&(RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH).to_ne_bytes());
+    // IPv6 always names the table, and refuses to be asked to.
+    let (len, flags) =
+        if address.is_ipv4() { (32, RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH) } else { (128, RTM_F_FIB_MATCH) };
+    writer.put(&[family_of(address), len, 0, 0, 0, 0, 0, 0]);
+    writer.put(&flags.to_ne_bytes());
     writer.attribute_ip(RTA_DST, address);
     writer.finish();
 }
