@@ -49,6 +49,8 @@ struct State {
     is_mute: bool,
     lost_batches: usize,
     interrupted_dumps: usize,
+    /// Error numbers by prefix.
+    refused: BTreeMap<IpNet, i32>,
     has_no_nexthops: bool,
     refuses_nexthop_changes: bool,
     operations: Vec<Op>,
@@ -156,6 +158,20 @@ impl FakeKernel {
     /// The next `count` dumps are interrupted by changes.
     pub fn interrupt_dumps(&self, count: usize) {
         self.state().interrupted_dumps = count;
+    }
+
+    /// Requests about routes to `prefix` fail with this error number from now on; with `None` no more.
+    pub fn refuse(&self, prefix: IpNet, errno: Option<i32>) {
+        let mut state = self.state();
+        match errno {
+            Some(errno) => state.refused.insert(prefix, errno),
+            None => state.refused.remove(&prefix),
+        };
+    }
+
+    /// What has not been told yet is told in the wrong order. Netlink never does that within one socket; a relay might.
+    pub fn reverse_notices(&self) {
+        self.state().notices.reverse();
     }
 
     /// Nothing is told until [`overrun`](FakeKernel::overrun).
@@ -334,6 +350,11 @@ impl State {
 
     fn carry_out(&mut self, op: &Op) -> Result<(), Refusal> {
         let Some(ownership) = self.ownership else { return Err(Refusal::new(libc::EINVAL)) };
+        if let Op::DeleteRoute { prefix, .. } | Op::SetRoute { prefix, .. } = op
+            && let Some(errno) = self.refused.get(prefix)
+        {
+            return Err(Refusal::new(*errno));
+        }
         match op {
             Op::DeleteNexthop { id } if self.nexthops.contains_key(id) => {
                 self.remove_nexthop(*id);

@@ -47,6 +47,7 @@ fn main() -> Result<(), Failure> {
                     "ours_per_s": per_second(one.ours).round(),
                     "raw_per_s": per_second(one.raw).round(),
                     "raw_scattered_per_s": per_second(one.raw_scattered).round(),
+                    "ours_user_share": one.ours.user.as_secs_f64() / one.ours.wall.as_secs_f64(),
                 })
             })
             .collect();
@@ -54,7 +55,13 @@ fn main() -> Result<(), Failure> {
             .iter()
             .map(|(daemon, elapsed)| json!({ "daemon": daemon, "seconds": elapsed.as_secs_f64() }))
             .collect();
-        println!("{}", json!({ "rates": rates, "end_to_end": end_to_end }));
+        let memory = json!({
+            "in_pieces": memory.in_pieces, "replacing": memory.replacing, "adopting": memory.adopting,
+        });
+        let results = json!({
+            "routes": route_count, "rates": rates, "bytes_per_route": memory, "end_to_end": end_to_end,
+        });
+        println!("{results}");
     } else {
         print_rates(&comparisons, &per_second);
         print_memory(&memory);

@@ -451,4 +451,36 @@ fn without_a_way_routes_are_pending_and_come_back_with_it() {
     assert_eq!(pair.kernel.route_count(OURS), 50);
 }
 
+#[test]
+fn an_audit_finds_what_nobody_told() {
+    let kernel = FakeKernel::new();
+    kernel.add_interface("eth0", net("10.0.0.0/24"));
+    let interval = Duration::from_secs(300);
+    let config = FibConfig { audit_interval: Some(interval), ..FibConfig::default() };
+    let mut pair = Pair::over(kernel, config);
+    for index in 0..10 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]));
+    }
+    pair.settle();
+    pair.events();
+    pair.kernel.mute();
+    assert!(pair.kernel.remove_route(net("10.1.3.0/24"), METRIC));
+    pair.settle();
+    assert_eq!(pair.kernel.route_count(OURS), 9, "not known yet");
+    assert_eq!(pair.planner.next_deadline().map(|at| at <= pair.now + interval), Some(true));
+    pair.now += interval;
+    pair.settle();
+    assert_eq!(pair.kernel.route_count(OURS), 10);
+    let status = pair.planner.status();
+    assert_eq!((status.repaired, status.resyncs, status.is_in_step()), (1, 1, true));
+    let audit = FibEvent::Resync { reason: ResyncReason::Audit, differences: 1 };
+    assert!(pair.events().contains(&audit));
+    // The next one has nothing to say.
+    pair.kernel.take_operations();
+    pair.now += interval;
+    pair.settle();
+    assert!(pair.events().contains(&FibEvent::Resync { reason: ResyncReason::Audit, differences: 0 }));
+    assert_eq!(pair.kernel.take_operations(), []);
+}
+
 mod chance;

@@ -15,9 +15,11 @@ enum Happening {
     Mute,
     Overrun,
     Overwrite { prefix: usize },
+    Refuse { prefix: usize, is_refused: bool },
     Remove { prefix: usize },
     ReplaceAll { kinds: Vec<(usize, usize)> },
     Restart,
+    Reverse,
     SetInterface { interface: usize, is_up: bool },
     SetWay { way: usize },
     Take,
@@ -63,7 +65,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Restart),
         2 => prefix.clone().prop_map(|prefix| Add { prefix }),
         2 => prefix.clone().prop_map(|prefix| Overwrite { prefix }),
-        3 => prefix.prop_map(|prefix| Remove { prefix }),
+        3 => prefix.clone().prop_map(|prefix| Remove { prefix }),
+        2 => (prefix, any::<bool>()).prop_map(|(prefix, is_refused)| Refuse { prefix, is_refused }),
+        1 => Just(Reverse),
         3 => (0..3usize, any::<bool>()).prop_map(|(interface, is_up)| SetInterface { interface, is_up }),
         1 => Just(LoseBatch),
         1 => (1..4usize).prop_map(|count| Interrupt { count }),
@@ -96,6 +100,10 @@ fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
         Happening::Overwrite { prefix } => {
             pair.kernel.overwrite_route(net(PREFIXES[*prefix]), METRIC, THEIRS)
         }
+        Happening::Refuse { prefix, is_refused } => {
+            pair.kernel.refuse(net(PREFIXES[*prefix]), is_refused.then_some(libc::ENOMEM));
+        }
+        Happening::Reverse => pair.kernel.reverse_notices(),
         Happening::Remove { prefix } => {
             pair.kernel.remove_route(net(PREFIXES[*prefix]), METRIC);
         }
@@ -158,7 +166,8 @@ proptest! {
         // A request that is out already may overwrite what somebody puts in the place of ours meanwhile.
         let (mut was_mute, mut was_race) = (false, false);
         for happening in &happenings {
-            was_mute |= matches!(happening, Happening::Mute);
+            // In the wrong order notices may tell lies; then, too, the others' routes are found by a dump at the latest.
+            was_mute |= matches!(happening, Happening::Mute | Happening::Reverse);
             let is_foreign = matches!(happening, Happening::Add { .. } | Happening::Overwrite { .. });
             was_race |= is_foreign && !pair.given_out.is_empty();
             happen(&mut pair, &mut model, happening);
@@ -170,6 +179,7 @@ proptest! {
         }
         set_way(&pair.kernel, last_way);
         for prefix in PREFIXES {
+            pair.kernel.refuse(net(prefix), None);
             if pair.kernel.routes(THEIRS).contains(&(net(prefix), METRIC)) {
                 pair.kernel.remove_route(net(prefix), METRIC);
             }
