@@ -132,6 +132,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         neighbors: sessions.neighbors(root.sections("neighbors")),
         listen_ranges: sessions.listen_ranges(root.sections("listen_ranges")),
         announcements: announce::read(reader, root.section("announce")),
+        filters: BTreeMap::new(),
     };
     let config = FileConfig {
         fib: root.section("fib").map(daemon_sections::read_fib),

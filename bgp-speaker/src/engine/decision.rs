@@ -11,13 +11,14 @@
 
 use super::rib::AttrRecord;
 use bgp_proto::BgpId;
+use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 
 /// One path, with what the steps read.
 #[derive(Clone, Debug)]
-pub struct Candidate<'a> {
+pub struct Candidate {
     /// Of its attributes.
-    pub record: &'a AttrRecord,
+    pub record: AttrRecord,
     /// Where it came from.
     pub origin: CandidateOrigin,
     /// ADD-PATH identifier: the very last resort.
@@ -77,7 +78,7 @@ pub struct Selected {
 }
 
 /// Selects the best candidate; `None` if there is none.
-pub fn select_best(candidates: &[Candidate<'_>]) -> Option<Selected> {
+pub fn select_best(candidates: &[Candidate]) -> Option<Selected> {
     let mut left: Vec<usize> = (0..candidates.len()).collect();
     let mut decided_by = DecisionStep::OnlyPath;
     for step in STEPS {
@@ -99,6 +100,21 @@ pub fn select_best(candidates: &[Candidate<'_>]) -> Option<Selected> {
     left.first().map(|&index| Selected { index, decided_by })
 }
 
+/// Is a path that comes new to a prefix better than the best one until now? `None`: these two alone do not tell.
+///
+/// Before MED, each step compares all paths alike: who loses to the best there can win nothing further down, and who
+/// wins there leaves nobody beside it.
+pub fn beats(new: &Candidate, best: &Candidate) -> Option<bool> {
+    if new.origin == CandidateOrigin::Local || best.origin == CandidateOrigin::Local {
+        return None;
+    }
+    let key = |record: &AttrRecord| (Reverse(record.local_pref), record.as_path_len, record.origin);
+    match key(&new.record).cmp(&key(&best.record)) {
+        Ordering::Equal => None,
+        order => Some(order == Ordering::Less),
+    }
+}
+
 const STEPS: &[DecisionStep] = &[
     DecisionStep::Local,
     DecisionStep::LocalPref,
@@ -113,7 +129,7 @@ const STEPS: &[DecisionStep] = &[
 ];
 
 /// Lower is better.
-fn rank(step: DecisionStep, candidate: &Candidate<'_>) -> u128 {
+fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
     let record = candidate.record;
     match (step, candidate.origin) {
         (DecisionStep::Local, origin) => u128::from(origin != CandidateOrigin::Local),
@@ -135,7 +151,7 @@ fn rank(step: DecisionStep, candidate: &Candidate<'_>) -> u128 {
 }
 
 /// Removes each path for which there is one of the same neighbouring AS with a lower MED.
-fn remove_by_med(candidates: &[Candidate<'_>], left: &mut Vec<usize>) {
+fn remove_by_med(candidates: &[Candidate], left: &mut Vec<usize>) {
     let all = left.clone();
     let key = |i: usize| (candidates[i].record.neighbor_as, candidates[i].record.med);
     left.retain(|&i| {
@@ -182,7 +198,7 @@ mod tests {
         worse: (AttrRecord, CandidateOrigin, u32),
     ) {
         let candidate = |of: &'static (AttrRecord, CandidateOrigin, u32)| Candidate {
-            record: &of.0,
+            record: of.0,
             origin: of.1,
             path_id: of.2,
         };
@@ -230,6 +246,36 @@ mod tests {
         assert_wins(DecisionStep::RouterId, (other, peer(1, false), 0), (record(), peer(2, false), 0));
     }
 
+    proptest::proptest! {
+        /// What two paths tell is what all paths tell.
+        #[test]
+        fn the_short_way_agrees_with_the_long_one(
+            paths in proptest::collection::vec((0u32..3, 0u32..3, 0u8..2, 0u32..3, 0u32..3, 1u8..5, 0u8..9), 2..6)
+        ) {
+            let candidates: Vec<Candidate> = paths
+                .iter()
+                .map(|&(local_pref, as_path_len, origin, med, neighbor_as, last, kind)| Candidate {
+                    record: AttrRecord {
+                        local_pref,
+                        as_path_len,
+                        origin,
+                        med,
+                        neighbor_as: Some(Asn(neighbor_as)),
+                        ..record()
+                    },
+                    origin: if kind == 0 { CandidateOrigin::Local } else { peer(last, kind < 5) },
+                    path_id: 0,
+                })
+                .collect();
+            let (new, before) = candidates.split_last().unwrap();
+            let best = select_best(before).unwrap().index;
+            if let Some(is_better) = beats(new, &before[best]) {
+                let expected = if is_better { before.len() } else { best };
+                proptest::prop_assert_eq!(select_best(&candidates).unwrap().index, expected);
+            }
+        }
+    }
+
     #[test]
     fn the_winner_does_not_depend_on_the_order_where_med_is_not_transitive() {
         // a beats b by router id, b beats c by router id, c beats a by MED.
@@ -237,9 +283,9 @@ mod tests {
         (a.neighbor_as, a.med) = (Some(Asn(65002)), 10);
         (c.neighbor_as, c.med) = (Some(Asn(65002)), 5);
         let all = [
-            Candidate { record: &a, origin: peer(1, false), path_id: 0 },
-            Candidate { record: &b, origin: peer(2, false), path_id: 0 },
-            Candidate { record: &c, origin: peer(3, false), path_id: 0 },
+            Candidate { record: a, origin: peer(1, false), path_id: 0 },
+            Candidate { record: b, origin: peer(2, false), path_id: 0 },
+            Candidate { record: c, origin: peer(3, false), path_id: 0 },
         ];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let candidates: Vec<_> = order.iter().map(|&i| all[i].clone()).collect();

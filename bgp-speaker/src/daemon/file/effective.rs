@@ -81,8 +81,15 @@ struct SessionKeys<'a> {
     ttl_security: Option<u8>,
     next_hop: NextHopMode,
     max_prefixes: Option<u32>,
-    import: &'a str,
-    export: &'a str,
+    import: PolicyKeys<'a>,
+    export: PolicyKeys<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PolicyKeys<'a> {
+    Word(&'static str),
+    Filters(&'a [String]),
 }
 
 #[derive(Serialize)]
@@ -209,8 +216,8 @@ impl<'a> SessionKeys<'a> {
             ttl_security: options.ttl_security,
             next_hop: options.next_hop,
             max_prefixes: options.max_prefixes,
-            import: policy(&options.import),
-            export: policy(&options.export),
+            import: PolicyKeys::of(&options.import),
+            export: PolicyKeys::of(&options.export),
         }
     }
 }
@@ -280,10 +287,12 @@ impl<'a> Admin<'a> {
     }
 }
 
-fn policy(policy: &PolicyRef) -> &str {
-    match policy {
-        PolicyRef::Accept => "accept",
-        PolicyRef::Reject => "reject",
-        PolicyRef::Named(name) => name,
+impl<'a> PolicyKeys<'a> {
+    fn of(policy: &'a PolicyRef) -> Self {
+        match policy {
+            PolicyRef::Accept => PolicyKeys::Word("accept"),
+            PolicyRef::Reject => PolicyKeys::Word("reject"),
+            PolicyRef::Filters(names) => PolicyKeys::Filters(names),
+        }
     }
 }

@@ -3,13 +3,14 @@
 use super::encode::ExportView;
 use super::group::UpdateGroup;
 use super::log::Log;
+use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
 use std::collections::BTreeMap;
 
 impl UpdateGroup {
     /// Whose sessions are in it.
     pub fn members(&self) -> impl Iterator<Item = Source> + '_ {
-        self.members.keys().copied()
+        self.members.iter().map(|member| member.source)
     }
 
     /// Compares the Adj-RIB-Out with what is exported, and the log with its readers.
@@ -18,11 +19,12 @@ impl UpdateGroup {
     /// The first difference.
     pub fn audit(&self, view: &ExportView<'_>) -> Result<(), String> {
         if self.is_pending() || self.members.is_empty() {
-            return Err(format!("pending {}, {} members", self.is_pending(), self.members.len()));
+            return Err(format!("pending {}, {} members", self.is_pending(), self.members.iter().len()));
         }
         let mut exported = 0;
+        let mut verdicts = Verdicts::default();
         for id in view.rib.prefixes.ids() {
-            let is_exported = self.exported(view, id).is_some();
+            let is_exported = self.exported(view, id, &mut verdicts).is_some();
             exported += usize::from(is_exported);
             if is_exported != self.advertised.contains(id) {
                 return Err(format!("{id:?}: exported {is_exported}, advertised {}", !is_exported));
@@ -32,7 +34,7 @@ impl UpdateGroup {
             return Err(format!("{exported} exported, {} advertised", self.advertised.len()));
         }
         let mut own: BTreeMap<Source, usize> = BTreeMap::new();
-        for announce in self.advertised.iter().filter_map(|id| self.exported(view, id)) {
+        for announce in self.advertised.iter().filter_map(|id| self.exported(view, id, &mut verdicts)) {
             *own.entry(announce.path.source).or_default() += 1;
         }
         for source in self.members() {
@@ -42,11 +44,11 @@ impl UpdateGroup {
                 return Err(format!("slot {}: {counted} advertised, {expected} found", source.0));
             }
         }
-        let slow = self.members.values().filter(|member| member.is_slow()).count();
+        let slow = self.members.iter().filter(|member| member.is_slow()).count();
         if slow != self.slow_count() {
             return Err(format!("{} slow members, {slow} found", self.slow_count()));
         }
-        let readers = self.members.values().filter(|member| !member.is_slow()).map(|member| member.cursor);
+        let readers = self.members.iter().filter(|member| !member.is_slow()).map(|member| member.cursor);
         self.log.audit(&readers.chain(self.dump.as_ref().map(|dump| dump.at)).collect::<Vec<_>>())
     }
 }
