@@ -106,7 +106,8 @@ impl Desired {
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
         let reloaded = Reloaded { steps, after_restart: after_restart.collect() };
         // Sections that wait for a restart keep the values that are in force, so that the next reload says so again.
-        self.in_force = FileConfig { admin: old.admin.clone(), fib: old.fib, etcd: old.etcd.clone(), ..new };
+        self.in_force =
+            FileConfig { admin: old.admin.clone(), fib: old.fib.clone(), etcd: old.etcd.clone(), ..new };
         Ok(reloaded)
     }
 

@@ -4,6 +4,7 @@ use super::file::{FibSection, neighbor_name};
 use crate::config::{
     Announcement, AnnouncementKind, Family, Neighbor, NextHopMode, PolicyRef, Role, SpeakerConfig, Step,
 };
+use crate::fib::FibPool;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -85,9 +86,19 @@ impl PlanView {
                 .values()
                 .map(|announcement| PlannedAnnouncement::new(announcement, fib.is_some()))
                 .collect(),
-            // Pools are a datastore's notion; a file has none.
-            fib: Vec::new(),
+            fib: fib.map(|fib| fib.pools.iter().map(PlannedFib::new).collect()).unwrap_or_default(),
             steps,
+        }
+    }
+}
+
+impl PlannedFib {
+    fn new(pool: &FibPool) -> Self {
+        Self {
+            pool: pool.prefix,
+            program: pool.program,
+            encapsulation: pool.encapsulation.as_str().to_owned(),
+            when: pool.when.as_str().to_owned(),
         }
     }
 }
