@@ -7,10 +7,12 @@
 
 mod announcement;
 mod diff;
+mod fib_rules;
 mod neighbor;
 
 pub use announcement::{Announcement, AnnouncementKind};
 pub use diff::{FieldClass, Step, StepAction, diff};
+pub use fib_rules::{Encapsulation, EncapsulationMode, FibDecision, FibRules, PoolRule};
 pub use neighbor::{
     Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
 };
@@ -50,6 +52,8 @@ pub struct SpeakerConfig {
     pub listen_ranges: Vec<ListenRange>,
     /// What we originate, by prefix.
     pub announcements: BTreeMap<IpNet, Announcement>,
+    /// Which routes go to the kernel, where there is one.
+    pub fib_rules: FibRules,
 }
 
 /// RFC 4724 as both parts.
@@ -88,6 +92,7 @@ impl SpeakerConfig {
             neighbors: BTreeMap::new(),
             listen_ranges: Vec::new(),
             announcements: BTreeMap::new(),
+            fib_rules: FibRules::default(),
         }
     }
 
@@ -130,7 +135,7 @@ impl SpeakerConfig {
         if options.role == Role::Client && self.cluster_id.is_none() {
             problems.push(ConfigError::ClientWithoutReflector { field: format!("{name}.role") });
         }
-        if options.role == Role::Client && options.remote_as.is_some_and(|asn| asn != self.asn) {
+        if options.role == Role::Client && self.remote_as(options) != self.local_as(options) {
             problems.push(ConfigError::ClientOfOtherAs { field: format!("{name}.role") });
         }
         if options.password.as_ref().is_some_and(|p| !(1..=Secret::BYTES_MAX).contains(&p.expose().len())) {
@@ -144,6 +149,17 @@ impl SpeakerConfig {
                 problems.push(ConfigError::UnknownFilter { field: name.to_owned(), filter: filter.clone() });
             }
         }
+    }
+
+    /// Our AS on a session.
+    pub fn local_as(&self, options: &SessionOptions) -> Asn {
+        options.local_as.unwrap_or(self.asn)
+    }
+
+    /// How long a neighbour keeps our routes while we are away.
+    pub fn restart_time(&self, options: &SessionOptions) -> Duration {
+        let own = options.restart_time_secs.map(|secs| Duration::from_secs(secs.into()));
+        own.unwrap_or(self.graceful_restart.restart_time)
     }
 
     /// The remote AS of a session: what it names, else our own (iBGP).

@@ -33,7 +33,7 @@ impl Engine {
             let prefix = step.target.parse::<IpNet>().ok();
             match (step.action, address, prefix) {
                 (StepAction::Announce | StepAction::Withdraw, _, Some(prefix)) => self.originate(prefix),
-                (StepAction::Listen | StepAction::Announce | StepAction::Withdraw, ..) => {}
+                (StepAction::Fib | StepAction::Listen | StepAction::Announce | StepAction::Withdraw, ..) => {}
                 (action, Some(address), _) => self.change_neighbor(now, action, address),
                 (action, None, Some(range)) => self.change_range(now, action, range),
                 (_, None, None) => debug_assert!(false, "a session step names an address or a prefix"),
