@@ -1,5 +1,6 @@
 //! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
 
+use super::effective_filters::{FilterKeys, prefix_sets};
 use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
     Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role,
@@ -7,6 +8,7 @@ use crate::config::{
 };
 use ipnet::IpNet;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -31,6 +33,10 @@ struct Document<'a> {
     neighbors: Vec<NeighborKeys<'a>>,
     listen_ranges: Vec<RangeKeys<'a>>,
     announce: Announce,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    prefix_sets: BTreeMap<&'a str, Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    filters: BTreeMap<&'a str, FilterKeys>,
     fib: Option<Fib>,
     etcd: Option<Etcd<'a>>,
     admin: Admin<'a>,
@@ -160,6 +166,8 @@ impl<'a> Document<'a> {
                 .collect(),
             listen_ranges: speaker.listen_ranges.iter().map(|range| RangeKeys::of(config, range)).collect(),
             announce: Announce::of(speaker),
+            prefix_sets: prefix_sets(&speaker.filters),
+            filters: speaker.filters.iter().map(|(name, filter)| (&**name, FilterKeys::of(filter))).collect(),
             fib: config.fib.as_ref().map(Fib::of),
             etcd: config.etcd.as_ref().map(Etcd::of),
             admin: Admin::of(&config.admin),
