@@ -312,10 +312,10 @@ impl Engine {
 
 /// Route selection of one prefix: the index of the best path.
 pub(super) fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
-    let candidates: Vec<Candidate<'_>> = paths
+    let candidates: Vec<Candidate> = paths
         .iter()
         .map(|path| Candidate {
-            record: &attrs.set(path.attr).record,
+            record: attrs.record(path.attr),
             origin: origin_of(sources, path.source),
             path_id: path.path_id,
         })

@@ -235,7 +235,7 @@ impl Engine {
                 let is_internal = self.sources[source.0 as usize].relation != Relation::External;
                 self.attrs
                     .find(&raw, next_hop)
-                    .filter(|attr| is_internal || !self.attrs.set(*attr).record.is_internal)
+                    .filter(|attr| is_internal || !self.attrs.record(*attr).is_internal)
             }
             _ => None,
         };
@@ -336,9 +336,9 @@ impl Engine {
         let Some(established) = &peer.established else { return false };
         let terms = &established.terms;
         let set = self.attrs.set(attr);
-        let record = &set.record;
+        let record = set.record;
         let has_local_as =
-            || decode_canonical(&set.wire).as_path.is_some_and(|path| path.contains(terms.local_as));
+            || decode_canonical(set.wire).as_path.is_some_and(|path| path.contains(terms.local_as));
         let has_own_as = record.has_own_as || (terms.local_as != self.config.asn && has_local_as());
         // RFC 4271 §9.1.2: our AS in the path. RFC 4456 §8: our identifier as originator, our cluster in the list.
         let is_loop =
