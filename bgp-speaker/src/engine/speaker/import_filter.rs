@@ -60,7 +60,7 @@ impl Engine {
     ) -> Vec<Outcome> {
         let set = self.attrs.set(attr);
         let info = &self.sources[source.0 as usize];
-        let attributes = decode_canonical(&set.wire);
+        let attributes = decode_canonical(set.wire);
         let judge = |prefix: IpNet| {
             let route = FilterRoute {
                 prefix,
@@ -96,7 +96,7 @@ impl Engine {
     fn changed(&mut self, policy: &Policy, changes: &[RuleId], attr: AttrId, prefix: &IpNet) -> AttrId {
         let set = self.attrs.set(attr);
         let next_hop = set.next_hop;
-        let mut route = ChangedRoute::new(decode_canonical(&set.wire));
+        let mut route = ChangedRoute::new(decode_canonical(set.wire));
         policy.actions(changes).for_each(|action| route.apply(action, prefix));
         let next_hop = route.next_hop_address().or(next_hop);
         self.intern(route.attributes, next_hop)

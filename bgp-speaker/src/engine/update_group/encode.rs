@@ -78,7 +78,7 @@ pub fn export_attributes(
     out: &mut BytesMut,
 ) {
     let set = view.attrs.set(path.attr);
-    let wire = changed.map_or(&*set.wire, |changed| &changed.wire);
+    let wire = changed.map_or(set.wire, |changed| &changed.wire);
     let mut edits = Vec::with_capacity(6);
     if let (Family::Ipv4Unicast, NextHop::V4(v4)) = (key.family, next_hop) {
         edits.push(Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::NEXT_HOP, &v4.octets()));

@@ -87,7 +87,7 @@ impl Verdicts {
         let set = view.attrs.set(path.attr);
         let mut slot = match self.slots[index].take() {
             Some(slot) if slot.attr == path.attr => slot,
-            _ => Slot { attr: path.attr, attributes: decode_canonical(&set.wire), said: None },
+            _ => Slot { attr: path.attr, attributes: decode_canonical(set.wire), said: None },
         };
         let said = slot.said.filter(|(source, _)| *source == path.source);
         let passed = match said {
@@ -142,7 +142,7 @@ impl Verdicts {
         if rules.is_empty() {
             return None;
         }
-        let mut route = ChangedRoute::new(decode_canonical(&view.attrs.set(path.attr).wire));
+        let mut route = ChangedRoute::new(decode_canonical(view.attrs.set(path.attr).wire));
         key.export.actions(rules).for_each(|action| route.change_attributes(action));
         let mut wire = BytesMut::new();
         route.attributes.encode(&canonical_params(), &mut wire);
