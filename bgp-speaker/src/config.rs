@@ -7,11 +7,13 @@
 
 mod announcement;
 mod diff;
+mod fib_rules;
 pub mod filter;
 mod neighbor;
 
 pub use announcement::{Announcement, AnnouncementKind};
 pub use diff::{FieldClass, Step, StepAction, diff};
+pub use fib_rules::{Encapsulation, EncapsulationMode, FibDecision, FibRules, PoolRule};
 pub use filter::Filter;
 pub use neighbor::{
     Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
@@ -55,6 +57,8 @@ pub struct SpeakerConfig {
     pub announcements: BTreeMap<IpNet, Announcement>,
     /// Filters by name, for [`PolicyRef::Filters`].
     pub filters: BTreeMap<String, Arc<Filter>>,
+    /// Which routes go to the kernel, where there is one.
+    pub fib_rules: FibRules,
 }
 
 /// RFC 4724 as both parts.
@@ -94,6 +98,7 @@ impl SpeakerConfig {
             listen_ranges: Vec::new(),
             announcements: BTreeMap::new(),
             filters: BTreeMap::new(),
+            fib_rules: FibRules::default(),
         }
     }
 
@@ -142,7 +147,7 @@ impl SpeakerConfig {
         if options.role == Role::Client && self.cluster_id.is_none() {
             problems.push(ConfigError::ClientWithoutReflector { field: format!("{name}.role") });
         }
-        if options.role == Role::Client && options.remote_as.is_some_and(|asn| asn != self.asn) {
+        if options.role == Role::Client && self.remote_as(options) != self.local_as(options) {
             problems.push(ConfigError::ClientOfOtherAs { field: format!("{name}.role") });
         }
         if options.password.as_ref().is_some_and(|p| !(1..=Secret::BYTES_MAX).contains(&p.expose().len())) {
@@ -165,6 +170,17 @@ impl SpeakerConfig {
                 }
             }
         }
+    }
+
+    /// Our AS on a session.
+    pub fn local_as(&self, options: &SessionOptions) -> Asn {
+        options.local_as.unwrap_or(self.asn)
+    }
+
+    /// How long a neighbour keeps our routes while we are away.
+    pub fn restart_time(&self, options: &SessionOptions) -> Duration {
+        let own = options.restart_time_secs.map(|secs| Duration::from_secs(secs.into()));
+        own.unwrap_or(self.graceful_restart.restart_time)
     }
 
     /// The remote AS of a session: what it names, else our own (iBGP).

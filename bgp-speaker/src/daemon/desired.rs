@@ -5,9 +5,9 @@
 
 use super::Program;
 use super::file::{FileConfig, FileError, Surroundings};
-use super::plan::PlanView;
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
+use crate::view::PlanView;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -169,7 +169,7 @@ impl Desired {
     async fn plan_for(&self, file: &FileConfig) -> Result<PlanView, DesiredError> {
         let speaker = self.with_overlay(file);
         let steps = self.handle.plan(speaker.clone()).await?;
-        Ok(PlanView::new(&node_name(file), &speaker, file.fib.as_ref(), steps))
+        Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
     }
 }
 

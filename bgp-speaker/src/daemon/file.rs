@@ -26,7 +26,7 @@ pub(crate) use values::prefix_from_text;
 
 use super::Program;
 use super::advice::io_text;
-use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, GracefulRestartConfig, Neighbor, SpeakerConfig};
+use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, FibRules, GracefulRestartConfig, SpeakerConfig};
 use reader::{Reader, Section};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -137,6 +137,8 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         listen_ranges: sessions.listen_ranges(root.sections("listen_ranges")),
         announcements: announce::read(reader, root.section("announce")),
         filters: filters.clone(),
+        // Pools are a datastore's notion; a file has none.
+        fib_rules: FibRules::default(),
     };
     let config = FileConfig {
         fib: root.section("fib").map(daemon_sections::read_fib),
@@ -219,9 +221,4 @@ fn read_graceful_restart(root: &mut Section<'_>) -> GracefulRestartConfig {
 
 fn read_addresses(root: &mut Section<'_>) -> Vec<IpAddr> {
     root.list("addresses", values::host).unwrap_or_default().into_iter().map(|(_, address)| address).collect()
-}
-
-/// The name that tables and logs show for a neighbour.
-pub(crate) fn neighbor_name(neighbor: &Neighbor) -> String {
-    if neighbor.name.is_empty() { neighbor.address.to_string() } else { neighbor.name.clone() }
 }

@@ -4,7 +4,7 @@ use super::Admin;
 use super::answer::{ApiError, unknown_neighbor};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
-use crate::daemon::plan::PlanView;
+use crate::view::PlanView;
 use crate::view::{FibView, NeighborView, RouteQuery, RouteTable, RouteView, StatusView};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;

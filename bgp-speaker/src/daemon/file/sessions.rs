@@ -112,6 +112,10 @@ impl<'a> Sessions<'a> {
             password,
             ttl_security: section.read("ttl_security", values::integer(1..=u8::MAX)),
             next_hop: section.read("next_hop", values::word(&NEXT_HOPS)).unwrap_or_default(),
+            keepalive_secs: section.read("keepalive", values::integer(1..=u16::MAX)),
+            // 12 bits on the wire, RFC 4724 §3.
+            restart_time_secs: section.read("restart_time", values::integer(0..=4095u16)),
+            allow_own_as: section.read("allow_own_as", values::integer(0..=u8::MAX)).unwrap_or_default(),
             max_prefixes: section.read("max_prefixes", values::integer(1..=u32::MAX)),
             import: section.read("import", policy(&self.filter_names)).unwrap_or_default(),
             export: section.read("export", policy(&self.filter_names)).unwrap_or_default(),
