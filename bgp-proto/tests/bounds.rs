@@ -4,9 +4,11 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::time::Duration;
 
 use bgp_proto::*;
 use common::{families, fixtures, hex, message, strategies};
+use nix::time::{ClockId, clock_gettime};
 use proptest::prelude::*;
 
 /// Octets that one octet of a message may cost in all, temporaries included. The dearest are routes without any octets
@@ -70,7 +72,7 @@ fn fixtures_and_their_mutations_stay_within_the_bound() {
     for fixture in fixtures::all() {
         check(fixture.name, &fixture.params, &fixture.bytes);
         for at in 0..fixture.bytes.len() {
-            for value in [0x00, 0x01, 0x10, 0x7f, 0x80, 0xf0, 0xff] {
+            for value in 0..=u8::MAX {
                 let mut bytes = fixture.bytes.clone();
                 bytes[at] = value;
                 check(fixture.name, &fixture.params, &bytes);
@@ -116,6 +118,33 @@ fn views_allocate_nothing() {
         });
         assert_eq!(octets, 0, "{name}");
     }
+}
+
+/// Eight times the octets take about eight times as long; were it quadratic, sixty-four times. Counted is the processor's time,
+/// because on a busy machine a long decode is interrupted and a short one is not.
+#[test]
+fn time_is_linear_in_the_length() {
+    for (name, make) in SHAPES {
+        let [short, long] = [8000, 64_000].map(|len| {
+            let bytes = make(len);
+            let mut decoder = Decoder::new(params());
+            // The fastest of many: what else runs on the machine only adds.
+            let once = || {
+                let start = processor_time();
+                drop(Message::decode(&mut decoder, &bytes));
+                processor_time() - start
+            };
+            std::iter::repeat_with(once).take(10).min().unwrap()
+        });
+        assert!(
+            long < short.max(Duration::from_micros(2)) * 32,
+            "{name}: {short:?} for 8,000 octets, {long:?} for 64,000"
+        );
+    }
+}
+
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
 }
 
 proptest! {

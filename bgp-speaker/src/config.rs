@@ -8,11 +8,13 @@
 mod announcement;
 mod diff;
 mod fib_rules;
+pub mod filter;
 mod neighbor;
 
 pub use announcement::{Announcement, AnnouncementKind};
 pub use diff::{FieldClass, Step, StepAction, diff};
 pub use fib_rules::{Encapsulation, EncapsulationMode, FibDecision, FibRules, PoolRule};
+pub use filter::Filter;
 pub use neighbor::{
     Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
 };
@@ -21,6 +23,7 @@ use bgp_proto::{Asn, BgpId};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The AS number of clusters that choose none: Calico's default.
@@ -52,6 +55,8 @@ pub struct SpeakerConfig {
     pub listen_ranges: Vec<ListenRange>,
     /// What we originate, by prefix.
     pub announcements: BTreeMap<IpNet, Announcement>,
+    /// Filters by name, for [`PolicyRef::Filters`].
+    pub filters: BTreeMap<String, Arc<Filter>>,
     /// Which routes go to the kernel, where there is one.
     pub fib_rules: FibRules,
 }
@@ -92,6 +97,7 @@ impl SpeakerConfig {
             neighbors: BTreeMap::new(),
             listen_ranges: Vec::new(),
             announcements: BTreeMap::new(),
+            filters: BTreeMap::new(),
             fib_rules: FibRules::default(),
         }
     }
@@ -119,6 +125,12 @@ impl SpeakerConfig {
             problems
                 .push(ConfigError::HostBits { field: format!("announce.{prefix}"), network: prefix.trunc() });
         }
+        for (name, filter) in &self.filters {
+            problems.extend(filter.problems().map(|(rule, problem)| ConfigError::FilterRule {
+                field: format!("filters.{name}.rules[{rule}]"),
+                problem,
+            }));
+        }
         for range in &self.listen_ranges {
             self.check_session(&format!("listen_ranges.{}", range.prefix), &range.options, &mut problems);
         }
@@ -144,9 +156,18 @@ impl SpeakerConfig {
         if options.families.is_empty() {
             problems.push(ConfigError::NoFamilies { field: format!("{name}.families") });
         }
-        for policy in [&options.import, &options.export] {
-            if let PolicyRef::Named(filter) = policy {
-                problems.push(ConfigError::UnknownFilter { field: name.to_owned(), filter: filter.clone() });
+        for (key, policy) in [("import", &options.import), ("export", &options.export)] {
+            for filter in policy.filters() {
+                let field = || format!("{name}.{key}");
+                match self.filters.get(filter) {
+                    None => {
+                        problems.push(ConfigError::UnknownFilter { field: field(), filter: filter.clone() })
+                    }
+                    Some(known) if key == "import" && known.sets_export_next_hop() => {
+                        problems.push(ConfigError::ExportFilter { field: field(), filter: filter.clone() });
+                    }
+                    Some(_) => {}
+                }
             }
         }
     }
@@ -228,11 +249,29 @@ pub enum ConfigError {
         field: String,
     },
     /// A policy that is not defined.
-    #[error("{field}: there is no filter {filter:?}; use \"accept\" or \"reject\"")]
+    #[error("{field}: there is no filter {filter:?}; define it, or use \"accept\" or \"reject\"")]
     UnknownFilter {
         /// The key.
         field: String,
         /// The name that was used.
         filter: String,
+    },
+    /// Next hop self, or unchanged, on the way in.
+    #[error(
+        "{field}: filter {filter:?} sets a next hop of \"self\" or \"unchanged\", which only \"export\" can do"
+    )]
+    ExportFilter {
+        /// The key.
+        field: String,
+        /// The filter.
+        filter: String,
+    },
+    /// A rule that makes no sense.
+    #[error("{field}: {problem}")]
+    FilterRule {
+        /// The rule.
+        field: String,
+        /// What is wrong.
+        problem: &'static str,
     },
 }

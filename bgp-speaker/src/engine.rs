@@ -30,6 +30,7 @@ pub mod decision;
 mod negotiate;
 mod next_hop;
 mod peer;
+pub mod policy;
 pub mod readvertise;
 mod rib;
 pub mod session;

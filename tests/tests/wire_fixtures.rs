@@ -81,10 +81,8 @@ fn every_truncation_and_every_changed_octet_is_a_value_or_an_error() {
             survive(name, params, &cut);
         }
         for at in 19..octets.len() {
-            for value in
-                [0x00, 0x01, 0x7f, 0x80, 0xff, octets[at].wrapping_add(1), octets[at].wrapping_sub(1)]
-            {
-                let mut changed = octets.clone();
+            let mut changed = octets.clone();
+            for value in 0..=u8::MAX {
                 changed[at] = value;
                 survive(name, params, &changed);
             }

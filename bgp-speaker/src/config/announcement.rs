@@ -30,6 +30,8 @@ pub struct Announcement {
     pub communities: Vec<Community>,
     /// Large communities.
     pub large_communities: Vec<LargeCommunity>,
+    /// The interface that the prefix is reached by, if it is announced because of a route in the kernel. For filters.
+    pub interface: Option<String>,
 }
 
 impl Announcement {
@@ -52,6 +54,7 @@ impl Announcement {
             local_pref: None,
             communities: Vec::new(),
             large_communities: Vec::new(),
+            interface: None,
         }
     }
 }

@@ -64,6 +64,9 @@ pub enum StepAction {
     Fib,
     /// Listening sockets change.
     Listen,
+    /// A filter appears, changes or goes. Where it is for export, neighbours are told what differs; where it is for
+    /// import, their sessions have a refresh step each.
+    Filter,
 }
 
 impl fmt::Display for StepAction {
@@ -78,6 +81,7 @@ impl fmt::Display for StepAction {
             StepAction::Withdraw => "withdraw",
             StepAction::Fib => "fib",
             StepAction::Listen => "listen",
+            StepAction::Filter => "filter",
         })
     }
 }
@@ -119,14 +123,15 @@ const FIELDS: &[Field] = &[
     },
     Field { name: "allow_own_as", class: FieldClass::Reset, value: |_, o| o.allow_own_as.to_string() },
     Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
-    Field { name: "import", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.import) },
-    Field { name: "export", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.export) },
+    Field { name: "import", class: FieldClass::Refresh, value: |_, o| o.import.to_string() },
+    Field { name: "export", class: FieldClass::Refresh, value: |_, o| o.export.to_string() },
 ];
 
-/// The steps from `old` to `new`: sessions by address, then announcements by prefix, then the rest.
+/// The steps from `old` to `new`: filters by name, sessions by address, then announcements by prefix, then the rest.
 /// Equal configurations give none.
 pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     let mut steps = Vec::new();
+    diff_filters(old, new, &mut steps);
     let identity = identity_change(old, new);
     for (address, neighbor) in &new.neighbors {
         match old.neighbors.get(address) {
@@ -149,6 +154,21 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
         steps.push(step(StepAction::Listen, format!("{:?}", new.listen), format!("was {:?}", old.listen)));
     }
     steps
+}
+
+fn diff_filters(old: &SpeakerConfig, new: &SpeakerConfig, steps: &mut Vec<Step>) {
+    for (name, filter) in &new.filters {
+        match old.filters.get(name) {
+            None => steps.push(step(StepAction::Filter, name, "added".to_owned())),
+            Some(before) if before != filter => {
+                steps.push(step(StepAction::Filter, name, "rules changed".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in old.filters.keys().filter(|name| !new.filters.contains_key(*name)) {
+        steps.push(step(StepAction::Filter, name, "removed".to_owned()));
+    }
 }
 
 fn diff_ranges(old: &SpeakerConfig, new: &SpeakerConfig, identity: &Change, steps: &mut Vec<Step>) {
@@ -260,6 +280,11 @@ fn compare(old: &SpeakerConfig, a: &SessionOptions, new: &SpeakerConfig, b: &Ses
     if a.password != b.password {
         change.class = change.class.max(Some(FieldClass::Reset));
         change.because.push("password changed".to_owned());
+    }
+    let is_other = |name: &&String| old.filters.get(*name) != new.filters.get(*name);
+    for name in b.import.filters().iter().filter(is_other).filter(|_| a.import == b.import) {
+        change.class = change.class.max(Some(FieldClass::Refresh));
+        change.because.push(format!("import filter {name} changed"));
     }
     change
 }

@@ -95,8 +95,29 @@ pub enum PolicyRef {
     Accept,
     /// Nothing passes.
     Reject,
-    /// A named filter.
-    Named(String),
+    /// These filters of [`SpeakerConfig::filters`](super::SpeakerConfig::filters), in this order, at least one. What
+    /// none of them decides passes.
+    Filters(Vec<String>),
+}
+
+impl PolicyRef {
+    /// The filters that it names.
+    pub fn filters(&self) -> &[String] {
+        match self {
+            PolicyRef::Accept | PolicyRef::Reject => &[],
+            PolicyRef::Filters(names) => names,
+        }
+    }
+}
+
+impl fmt::Display for PolicyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PolicyRef::Accept => f.write_str("accept"),
+            PolicyRef::Reject => f.write_str("reject"),
+            PolicyRef::Filters(names) => f.write_str(&names.join(", ")),
+        }
+    }
 }
 
 /// A password. Neither `Debug` nor `Display` shows it.

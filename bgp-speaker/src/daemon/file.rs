@@ -6,6 +6,8 @@
 mod announce;
 mod daemon_sections;
 mod effective;
+mod effective_filters;
+mod filters;
 mod identity;
 mod nearest;
 mod problem;
@@ -118,7 +120,9 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         notes.extend(note);
         router_id
     });
-    let mut sessions = sessions::Sessions::new(reader, &surroundings.directory);
+    let filters = filters::read(&mut root);
+    let filter_names = filters.keys().map(String::as_str).collect();
+    let mut sessions = sessions::Sessions::new(reader, &surroundings.directory, filter_names);
     let speaker = SpeakerConfig {
         asn: root.read("asn", values::asn).unwrap_or(DEFAULT_ASN),
         router_id,
@@ -132,6 +136,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         neighbors: sessions.neighbors(root.sections("neighbors")),
         listen_ranges: sessions.listen_ranges(root.sections("listen_ranges")),
         announcements: announce::read(reader, root.section("announce")),
+        filters: filters.clone(),
         // Pools are a datastore's notion; a file has none.
         fib_rules: FibRules::default(),
     };

@@ -15,9 +15,9 @@ use std::net::IpAddr;
 
 /// One path, with what the steps read.
 #[derive(Clone, Debug)]
-pub struct Candidate<'a> {
+pub struct Candidate {
     /// Of its attributes.
-    pub record: &'a AttrRecord,
+    pub record: AttrRecord,
     /// Where it came from.
     pub origin: CandidateOrigin,
     /// ADD-PATH identifier: the very last resort.
@@ -77,7 +77,7 @@ pub struct Selected {
 }
 
 /// Selects the best candidate; `None` if there is none.
-pub fn select_best(candidates: &[Candidate<'_>]) -> Option<Selected> {
+pub fn select_best(candidates: &[Candidate]) -> Option<Selected> {
     let mut left: Vec<usize> = (0..candidates.len()).collect();
     let mut decided_by = DecisionStep::OnlyPath;
     for step in STEPS {
@@ -113,7 +113,7 @@ const STEPS: &[DecisionStep] = &[
 ];
 
 /// Lower is better.
-fn rank(step: DecisionStep, candidate: &Candidate<'_>) -> u128 {
+fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
     let record = candidate.record;
     match (step, candidate.origin) {
         (DecisionStep::Local, origin) => u128::from(origin != CandidateOrigin::Local),
@@ -135,7 +135,7 @@ fn rank(step: DecisionStep, candidate: &Candidate<'_>) -> u128 {
 }
 
 /// Removes each path for which there is one of the same neighbouring AS with a lower MED.
-fn remove_by_med(candidates: &[Candidate<'_>], left: &mut Vec<usize>) {
+fn remove_by_med(candidates: &[Candidate], left: &mut Vec<usize>) {
     let all = left.clone();
     let key = |i: usize| (candidates[i].record.neighbor_as, candidates[i].record.med);
     left.retain(|&i| {
@@ -182,7 +182,7 @@ mod tests {
         worse: (AttrRecord, CandidateOrigin, u32),
     ) {
         let candidate = |of: &'static (AttrRecord, CandidateOrigin, u32)| Candidate {
-            record: &of.0,
+            record: of.0,
             origin: of.1,
             path_id: of.2,
         };
@@ -237,9 +237,9 @@ mod tests {
         (a.neighbor_as, a.med) = (Some(Asn(65002)), 10);
         (c.neighbor_as, c.med) = (Some(Asn(65002)), 5);
         let all = [
-            Candidate { record: &a, origin: peer(1, false), path_id: 0 },
-            Candidate { record: &b, origin: peer(2, false), path_id: 0 },
-            Candidate { record: &c, origin: peer(3, false), path_id: 0 },
+            Candidate { record: a, origin: peer(1, false), path_id: 0 },
+            Candidate { record: b, origin: peer(2, false), path_id: 0 },
+            Candidate { record: c, origin: peer(3, false), path_id: 0 },
         ];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let candidates: Vec<_> = order.iter().map(|&i| all[i].clone()).collect();

@@ -3,6 +3,7 @@
 use super::collision::Direction;
 use super::conn::ConnId;
 use super::negotiate::Negotiated;
+use super::policy::Policy;
 use super::readvertise::Relation;
 use super::rib::{AttrId, Source};
 use super::session::{Session, StateKind};
@@ -102,6 +103,8 @@ pub struct Peer {
     pub source: Source,
     /// Its configuration; that of a dynamic neighbour is made from its range.
     pub neighbor: Neighbor,
+    /// What its import policy stands for.
+    pub import: Policy,
     /// The range that admitted it.
     pub range: Option<IpNet>,
     /// By [`Direction::index`].
@@ -127,7 +130,14 @@ pub struct Peer {
 
 impl Peer {
     /// In Idle.
-    pub fn new(source: Source, neighbor: Neighbor, range: Option<IpNet>, seed: u64, now: MonoTime) -> Self {
+    pub fn new(
+        source: Source,
+        neighbor: Neighbor,
+        import: Policy,
+        range: Option<IpNet>,
+        seed: u64,
+        now: MonoTime,
+    ) -> Self {
         let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let connection = |salt: u32| Connection {
             session: Session::new((seed as u32) ^ salt | 1),
@@ -137,6 +147,7 @@ impl Peer {
         Self {
             source,
             neighbor,
+            import,
             range,
             connections: [connection(0), connection(0x5555_0000)],
             established: None,

@@ -5,14 +5,18 @@
 //! attribute id) and a link: 16 bytes. What changes is noted in a dirty list, with the best path that was in
 //! force before; [`Rib::decide`] works it off once per batch.
 
+mod attr_record;
 mod attrs;
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
 mod bitmap;
 mod holdings;
+mod next_hops;
+mod octets;
 mod prefixes;
 
-pub use attrs::{AttrId, AttrRecord, AttrTable, LoopIdentity, is_kept_apart};
+pub use attr_record::{AttrRecord, DEFAULT_LOCAL_PREF, LoopIdentity};
+pub use attrs::{AttrId, AttrTable, is_kept_apart};
 pub use bitmap::Bitmap;
 pub use prefixes::{PrefixId, PrefixTable};
 

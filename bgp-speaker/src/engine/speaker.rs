@@ -6,6 +6,7 @@ mod audit;
 mod convergence;
 mod flush;
 mod import;
+mod import_filter;
 mod neighbors;
 mod sessions;
 mod views;

@@ -13,6 +13,7 @@
 mod configure;
 mod dice;
 pub mod model;
+pub mod naive_filter;
 mod network;
 mod node;
 mod record;

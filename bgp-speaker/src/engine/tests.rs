@@ -13,6 +13,7 @@ mod collisions;
 mod configuration;
 mod dynamic;
 mod external;
+mod filters;
 mod internal;
 mod random;
 mod reflection;

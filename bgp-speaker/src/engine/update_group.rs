@@ -8,18 +8,23 @@
 //!   its own route displaces another's, it alone is told a withdrawal.
 //! - **Joining.** All who join while the log has not moved far share one walk of the table ([`Dump`]), then read on
 //!   from the position at which the walk was made.
+//! - **Filters** are asked once per group, and once per attribute set where they do not look at prefixes
+//!   ([`Verdicts`]); a filter that changes under a running group costs an UPDATE only where its outcome does.
 //! - **Slow members** leave the log when it grows past a bound, keep one dirty bit per prefix, and are served the
 //!   latest state from the RIB when they read again.
 
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
+mod difference;
 mod dump;
 mod encode;
 mod group;
 mod key;
 mod log;
 mod member;
+mod verdicts;
 
 pub use encode::{ExportView, export, export_attributes};
 pub use group::{SLOW_LOG_BYTES, UpdateGroup};
 pub use key::GroupKey;
+pub use verdicts::{Verdicts, session_kind};

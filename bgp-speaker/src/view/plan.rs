@@ -195,7 +195,7 @@ fn policy(policy: &PolicyRef) -> Vec<String> {
     match policy {
         PolicyRef::Accept => Vec::new(),
         PolicyRef::Reject => vec!["reject".to_owned()],
-        PolicyRef::Named(name) => vec![name.clone()],
+        PolicyRef::Filters(names) => names.clone(),
     }
 }
 

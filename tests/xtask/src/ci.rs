@@ -5,8 +5,13 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::apt;
+use crate::bench;
+use crate::fuzz;
 use crate::run::{Failure, cargo, find, run as run_command, target};
 use crate::test;
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u64 = 20;
 
 /// One of the things that must hold.
 type Check = fn() -> Result<(), Failure>;
@@ -14,12 +19,15 @@ type Check = fn() -> Result<(), Failure>;
 /// Runs every check, also after a failure, so that one run shows all there is to mend.
 pub(crate) fn run() -> Result<(), Failure> {
     apt::ensure(&[apt::BUILD, apt::TEST])?;
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 8] = [
         ("formatting", formatting),
         ("clippy", clippy),
         ("documentation", documentation),
         ("dependencies", dependencies),
         ("tests", || test::run_with(true)),
+        ("fuzzing", || fuzz::each_for(FUZZ_SECONDS)),
+        ("codec benchmark", || bench::run(&["wire", "--quick"])),
+        ("daemon benchmark", || bench::run(&["--quick"])),
     ];
     let mut report = Vec::new();
     let mut is_good = true;

@@ -4,7 +4,10 @@
 //! has no `unsafe`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::apt;
 use crate::run::{Failure, cargo, run as run_command, target, workspace};
@@ -23,6 +26,17 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         _ => None,
     }
     .ok_or_else(|| Failure::usage("usage: cargo xtask fuzz --seconds N"))?;
+    run_for(seconds)
+}
+
+/// Every target for this long, as many beside each other as there are processors.
+pub(crate) fn each_for(seconds: u64) -> Result<(), Failure> {
+    let workers = thread::available_parallelism().map_or(1, usize::from) as u64;
+    run_for((seconds * targets()?.len() as u64).div_ceil(workers))
+}
+
+/// All targets within this time, building not counted.
+fn run_for(seconds: u64) -> Result<(), Failure> {
     apt::ensure(&[apt::BUILD, apt::FUZZ])?;
     let targets = targets()?;
     let folder = target().join("fuzz");
@@ -33,34 +47,63 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
     build.args(["--bins", "--target", &platform]);
     run_command(build.env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &folder))?;
 
-    let share = (seconds / targets.len() as u64).max(1);
-    for name in &targets {
-        println!("\n=== {name}, {share} s");
-        let found = folder.join("corpus").join(name);
-        let artifacts = workspace().join("fuzz/artifacts").join(name);
-        for path in [&found, &artifacts] {
-            fs::create_dir_all(path)
-                .map_err(|error| Failure::new(format!("making {}: {error}", path.display())))?;
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(targets.len());
+    let share = (seconds * workers as u64 / targets.len() as u64).max(1);
+    println!("{} targets, {share} s each, {workers} at a time", targets.len());
+    let queue = Mutex::new(targets.iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let binaries = folder.join(&platform).join("release");
+    let work = || -> Result<(), Failure> {
+        while let Some(name) = next() {
+            fuzz(name, &binaries, &folder, share)?;
         }
-        let mut fuzzer = std::process::Command::new(folder.join(&platform).join("release").join(name));
-        fuzzer.arg(format!("-max_total_time={share}")).args([
-            INPUT_LENGTH_MAX,
-            "-rss_limit_mb=1024",
-            "-timeout=10",
-        ]);
-        fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
-        // libFuzzer keeps what it finds in the first folder and only reads the second.
-        fuzzer.args(["-verbosity=0", "-print_final_stats=1"]).arg(&found);
-        fuzzer.arg(workspace().join("fuzz/corpus").join(name));
-        run_command(&mut fuzzer).map_err(|_| {
-            Failure::new(format!(
-                "{name} failed; the input is in {}. Add it to fuzz/corpus/{name}/ and `cargo test` replays it",
-                artifacts.display()
-            ))
-        })?;
-    }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        running.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|_| Err(Failure::new("a worker of the fuzzing panicked")))
+        })
+    })?;
     println!("\n{} targets, {share} s each, nothing found", targets.len());
     Ok(())
+}
+
+/// Fuzzes one target and prints what came of it in one piece, since others run beside it.
+fn fuzz(name: &str, binaries: &Path, folder: &Path, seconds: u64) -> Result<(), Failure> {
+    let found = folder.join("corpus").join(name);
+    let artifacts = workspace().join("fuzz/artifacts").join(name);
+    for path in [&found, &artifacts] {
+        fs::create_dir_all(path)
+            .map_err(|error| Failure::new(format!("making {}: {error}", path.display())))?;
+    }
+    let mut fuzzer = Command::new(binaries.join(name));
+    fuzzer.arg(format!("-max_total_time={seconds}"));
+    fuzzer.args([INPUT_LENGTH_MAX, "-rss_limit_mb=1024", "-timeout=10", "-print_final_stats=1"]);
+    fuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    // libFuzzer keeps what it finds in the first folder and only reads the second.
+    fuzzer.arg(&found).arg(workspace().join("fuzz/corpus").join(name));
+    let output = fuzzer.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure::new(format!("starting {name}: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(Failure::new(format!(
+            "{text}\n{name} failed; the input is in {}. Add it to fuzz/corpus/{name}/ and `cargo test` replays it",
+            artifacts.display()
+        )));
+    }
+    println!("{name:<16} {}", summary(&text));
+    Ok(())
+}
+
+/// Executions and coverage, from libFuzzer's own report.
+fn summary(report: &str) -> String {
+    let last = |mark: &str| {
+        let after = report.rsplit_once(mark).map_or("", |(_, after)| after);
+        after.split_whitespace().next().unwrap_or("?").to_owned()
+    };
+    let executions = last("stat::number_of_executed_units:");
+    format!("{executions:>10} executions, {:>6} edges, {:>6} features covered", last(" cov: "), last(" ft: "))
 }
 
 /// The names of the fuzz targets.
@@ -77,7 +120,7 @@ fn targets() -> Result<Vec<String>, Failure> {
 
 /// The platform that rustc builds for.
 fn platform() -> Result<String, Failure> {
-    let output = std::process::Command::new("rustc").arg("-vV").output();
+    let output = Command::new("rustc").arg("-vV").output();
     let text =
         output.map_err(|error| Failure::new(format!("asking rustc for its platform: {error}")))?.stdout;
     let text = String::from_utf8_lossy(&text).into_owned();

@@ -54,6 +54,7 @@ fn first_start(file: &FileConfig) -> PlanView {
         neighbors: Default::default(),
         listen_ranges: Vec::new(),
         announcements: Default::default(),
+        filters: Default::default(),
         ..file.speaker.clone()
     };
     PlanView::new(&node_name(file), &file.speaker, file.fib.is_some(), diff(&nothing, &file.speaker))

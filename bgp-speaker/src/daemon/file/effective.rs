@@ -1,5 +1,6 @@
 //! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
 
+use super::effective_filters::{FilterKeys, prefix_sets};
 use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
     Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role,
@@ -7,6 +8,7 @@ use crate::config::{
 };
 use ipnet::IpNet;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -31,6 +33,10 @@ struct Document<'a> {
     neighbors: Vec<NeighborKeys<'a>>,
     listen_ranges: Vec<RangeKeys<'a>>,
     announce: Announce,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    prefix_sets: BTreeMap<&'a str, Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    filters: BTreeMap<&'a str, FilterKeys>,
     fib: Option<Fib>,
     etcd: Option<Etcd<'a>>,
     admin: Admin<'a>,
@@ -83,8 +89,15 @@ struct SessionKeys<'a> {
     restart_time: Option<u16>,
     allow_own_as: u8,
     max_prefixes: Option<u32>,
-    import: &'a str,
-    export: &'a str,
+    import: PolicyKeys<'a>,
+    export: PolicyKeys<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PolicyKeys<'a> {
+    Word(&'static str),
+    Filters(&'a [String]),
 }
 
 #[derive(Serialize)]
@@ -156,6 +169,8 @@ impl<'a> Document<'a> {
                 .collect(),
             listen_ranges: speaker.listen_ranges.iter().map(|range| RangeKeys::of(config, range)).collect(),
             announce: Announce::of(speaker),
+            prefix_sets: prefix_sets(&speaker.filters),
+            filters: speaker.filters.iter().map(|(name, filter)| (&**name, FilterKeys::of(filter))).collect(),
             fib: config.fib.as_ref().map(Fib::of),
             etcd: config.etcd.as_ref().map(Etcd::of),
             admin: Admin::of(&config.admin),
@@ -203,8 +218,8 @@ impl<'a> SessionKeys<'a> {
             restart_time: options.restart_time_secs,
             allow_own_as: options.allow_own_as,
             max_prefixes: options.max_prefixes,
-            import: policy(&options.import),
-            export: policy(&options.export),
+            import: PolicyKeys::of(&options.import),
+            export: PolicyKeys::of(&options.export),
         }
     }
 }
@@ -265,10 +280,12 @@ impl<'a> Admin<'a> {
     }
 }
 
-fn policy(policy: &PolicyRef) -> &str {
-    match policy {
-        PolicyRef::Accept => "accept",
-        PolicyRef::Reject => "reject",
-        PolicyRef::Named(name) => name,
+impl<'a> PolicyKeys<'a> {
+    fn of(policy: &'a PolicyRef) -> Self {
+        match policy {
+            PolicyRef::Accept => PolicyKeys::Word("accept"),
+            PolicyRef::Reject => PolicyKeys::Word("reject"),
+            PolicyRef::Filters(names) => PolicyKeys::Filters(names),
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! From one configuration to another: the steps of [`diff`], carried out.
 
 use super::Engine;
-use crate::config::{Announcement, Family, Neighbor, PolicyRef, SpeakerConfig, Step, StepAction, diff};
-use crate::engine::rib::{Announced, Path, Rib, Source};
+use crate::config::{Announcement, Family, Neighbor, SpeakerConfig, Step, StepAction, diff};
+use crate::engine::policy::Policy;
+use crate::engine::rib::{Announced, Change, Path, Rib, Source};
 use crate::engine::time::MonoTime;
+use crate::engine::update_group::UpdateGroup;
 use crate::engine::wire::decode_canonical;
 use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, encode_prefix, subcode};
 use ipnet::IpNet;
@@ -33,12 +35,21 @@ impl Engine {
             let prefix = step.target.parse::<IpNet>().ok();
             match (step.action, address, prefix) {
                 (StepAction::Announce | StepAction::Withdraw, _, Some(prefix)) => self.originate(prefix),
-                (StepAction::Fib | StepAction::Listen | StepAction::Announce | StepAction::Withdraw, ..) => {}
+                (
+                    StepAction::Fib
+                    | StepAction::Filter
+                    | StepAction::Listen
+                    | StepAction::Announce
+                    | StepAction::Withdraw,
+                    ..,
+                ) => {}
                 (action, Some(address), _) => self.change_neighbor(now, action, address),
                 (action, None, Some(range)) => self.change_range(now, action, range),
                 (_, None, None) => debug_assert!(false, "a session step names an address or a prefix"),
             }
         }
+        // Those who do not use a filter any more have left its group by now.
+        self.replace_policies();
         self.look_at_convergence(now);
     }
 
@@ -94,13 +105,12 @@ impl Engine {
         let needs_reset = action == StepAction::ResetSession;
         if action == StepAction::RefreshSession {
             let Some(peer) = self.peer(source) else { return };
-            let (old_import, new_import) = (peer.options().import.clone(), neighbor.options.import.clone());
-            let (old_export, old_next_hop) = (peer.options().export.clone(), peer.options().next_hop);
-            let moves =
-                (old_export, old_next_hop) != (neighbor.options.export.clone(), neighbor.options.next_hop);
+            let old_import = peer.import.clone();
+            let old = peer.options();
+            let moves = (&old.export, old.next_hop) != (&neighbor.options.export, neighbor.options.next_hop);
             self.reconfigure(now, source, neighbor, range, false);
-            if old_import != new_import {
-                self.import_again(now, source, &new_import);
+            if self.peer(source).is_some_and(|peer| peer.import != old_import) {
+                self.import_again(now, source);
             }
             if moves {
                 self.regroup(source);
@@ -118,9 +128,11 @@ impl Engine {
         range: Option<IpNet>,
         needs_reset: bool,
     ) {
+        let import = Policy::resolve(&neighbor.options.import, &self.config);
         let Some(peer) = self.peer_mut(source) else { return };
         let was_connecting = peer.connects();
         let is_enabled = neighbor.enabled;
+        peer.import = import;
         peer.neighbor = neighbor;
         let before = std::mem::replace(&mut peer.range, range);
         let starts = peer.connects() && !was_connecting && peer.established.is_none();
@@ -155,11 +167,11 @@ impl Engine {
     }
 
     /// Routes that the old import policy let in, or kept out, are looked at again.
-    fn import_again(&mut self, now: MonoTime, source: Source, policy: &PolicyRef) {
-        if *policy != PolicyRef::Accept {
+    fn import_again(&mut self, now: MonoTime, source: Source) {
+        let Some(peer) = self.peer(source) else { return };
+        if peer.import == Policy::Reject {
             return self.purge(source, false, &Family::ALL);
         }
-        let Some(peer) = self.peer(source) else { return };
         let Some(established) = &peer.established else { return };
         if !established.terms.route_refresh {
             return self.reset_peer(
@@ -187,8 +199,7 @@ impl Engine {
         true
     }
 
-    /// Moves a session to the group that its options ask for now. It is told the new group's table; what only the old
-    /// one had is withdrawn.
+    /// Moves a session to the group that its options ask for now. It is told what the two groups' tables differ in.
     fn regroup(&mut self, source: Source) {
         // What is pending belongs to the old group.
         self.flush(|_, _| true);
@@ -212,9 +223,29 @@ impl Engine {
                 let path = Path { source: Source::LOCAL, attr, path_id: 0 };
                 let outcome = rib.announce(&mut self.attrs, &key[..length], path);
                 *count += u32::from(outcome == Announced::New);
+                if outcome == Announced::Same {
+                    self.judge_again(family, &key[..length]);
+                }
             }
             None => *count -= u32::from(rib.withdraw(&mut self.attrs, &key[..length], Source::LOCAL, 0)),
         }
+    }
+
+    /// Something about a prefix that we originate changed which is no attribute of its path: filters may say otherwise.
+    fn judge_again(&mut self, family: Family, key: &[u8]) {
+        let concerned =
+            |group: &UpdateGroup| group.key.family == family && group.key.export.reads_interface();
+        if !self.groups.iter().flatten().any(concerned) {
+            return;
+        }
+        self.flush(|_, _| true);
+        let rib = &self.ribs[family.index()];
+        let Some(id) = rib.prefixes.find(key).filter(|id| !rib.is_undecided(*id)) else { return };
+        let best = rib.best(id);
+        for group in self.groups.iter_mut().flatten().filter(|group| concerned(group)) {
+            group.note(&Change { id, old: best, new: best });
+        }
+        self.flush_groups(family);
     }
 
     /// Closes and reopens a neighbour's session; `false` if there is no such neighbour.

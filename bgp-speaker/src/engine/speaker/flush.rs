@@ -1,10 +1,11 @@
 //! The batch: route selection, update groups, and who is to write.
 
 use super::{Engine, RouteChange, prefix_of};
-use crate::config::Family;
+use crate::config::{Family, SpeakerConfig};
 use crate::engine::conn::ConnId;
 use crate::engine::decision::{Candidate, CandidateOrigin, select_best};
 use crate::engine::peer::SourceInfo;
+use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
 use crate::engine::rib::{AttrTable, Change, Path, PrefixId, Rib, Source};
 use crate::engine::update_group::{ExportView, GroupKey, UpdateGroup};
@@ -18,6 +19,7 @@ macro_rules! export_view {
             attrs: &$engine.attrs,
             sources: &$engine.sources,
             cluster_id: $engine.config.cluster_id.unwrap_or($engine.config.router_id),
+            announcements: &$engine.config.announcements,
         }
     };
 }
@@ -140,7 +142,7 @@ impl Engine {
             local_as: terms.local_as,
             next_hop: peer.options().next_hop,
             own: terms.own,
-            export: peer.options().export.clone(),
+            export: Policy::resolve(&peer.options().export, &self.config),
             four_octet_as: terms.params.four_octet_as,
             extended_next_hop,
             message_len_max: terms.params.max_message_len(),
@@ -170,31 +172,58 @@ impl Engine {
         self.peer(source)?.established.as_ref()?.groups[family.index()]
     }
 
-    /// Takes a member from one group to the one that its options ask for now. What it has not read yet it still gets;
-    /// what only the old group advertised is withdrawn.
+    /// Takes a member from one group to the one that its options ask for now. What it has not read yet it still gets,
+    /// and then what differs.
     pub(super) fn move_member(&mut self, source: Source, family: Family, old: usize) {
         let Some(id) = self.conn_of(source) else { return };
-        let (mut unread, mut had) = (Vec::new(), Vec::new());
-        if let Some(group) = &mut self.groups[old] {
-            while group.read(&export_view!(self, family), source, &mut unread) {}
-            had.extend(group.advertised().iter());
-        }
-        self.leave_group(old, source);
         let Some(key) = self.group_key(source, family) else { return };
-        let index = self.group_index(key);
-        if let Some(group) = &mut self.groups[index] {
-            let view = export_view!(self, family);
-            had.retain(|id| !group.advertised().contains(*id));
-            unread.extend(group.withdraw_from_one(&view, &had));
-            group.join(&view, source, false);
+        let new = self.group_index(key);
+        if new == old {
+            return;
+        }
+        let mut unread = Vec::new();
+        let view = export_view!(self, family);
+        let difference = match self.groups.get_disjoint_mut([old, new]) {
+            Ok([Some(old), Some(new)]) => {
+                while old.read(&view, source, &mut unread) {}
+                let difference = new.difference_from(&view, old, source);
+                if old.is_refresh_wanted(source) {
+                    self.refreshes.push((source, family));
+                }
+                Some(difference)
+            }
+            _ => None,
+        };
+        self.leave_group(old, source);
+        if let (Some(group), Some(difference)) = (&mut self.groups[new], difference) {
+            group.join_from(&export_view!(self, family), difference, source);
         }
         if let Some(established) = self.peer_mut(source).and_then(|peer| peer.established.as_mut()) {
-            established.groups[family.index()] = Some(index);
+            established.groups[family.index()] = Some(new);
         }
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.extend(unread);
         }
         self.wake(id);
+    }
+
+    /// Groups whose filters mean something else than before tell their members what differs.
+    pub(super) fn replace_policies(&mut self) {
+        let meaning = |group: &UpdateGroup, config: &SpeakerConfig| {
+            let now = group.key.export.renewed(config)?;
+            (now != group.key.export).then_some(now)
+        };
+        if !self.groups.iter().flatten().any(|group| meaning(group, &self.config).is_some()) {
+            return;
+        }
+        // What is pending belongs to the old filters.
+        self.flush(|_, _| true);
+        for group in self.groups.iter_mut().flatten() {
+            if let Some(policy) = meaning(group, &self.config) {
+                group.replace_policy(&export_view!(self, group.key.family), policy);
+            }
+        }
+        Family::ALL.into_iter().for_each(|family| self.flush_groups(family));
     }
 
     fn conn_of(&self, source: Source) -> Option<ConnId> {
@@ -283,10 +312,10 @@ impl Engine {
 
 /// Route selection of one prefix: the index of the best path.
 pub(super) fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
-    let candidates: Vec<Candidate<'_>> = paths
+    let candidates: Vec<Candidate> = paths
         .iter()
         .map(|path| Candidate {
-            record: &attrs.set(path.attr).record,
+            record: attrs.record(path.attr),
             origin: origin_of(sources, path.source),
             path_id: path.path_id,
         })

@@ -1,11 +1,12 @@
 //! Bytes in: framing, dispatch, and the way of an UPDATE into the Adj-RIB-In.
 
 use super::Engine;
-use crate::config::{Family, PolicyRef};
+use crate::config::Family;
 use crate::engine::collision::Direction;
 use crate::engine::conn::ConnId;
 use crate::engine::next_hop::is_usable;
 use crate::engine::peer::LastAttributes;
+use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
 use crate::engine::rib::{Announced, AttrId, AttrRecord, Path, Source, is_kept_apart};
 use crate::engine::session::{Event, StateKind};
@@ -149,6 +150,9 @@ impl Engine {
                 Action7606::Use => self.attributes_of(source, &view, next_hop, params)?,
             };
             match attr.filter(|attr| self.is_acceptable(source, *attr)) {
+                Some(attr) if self.filters_import(source) => {
+                    self.announce_filtered(now, source, family, nlri, attr, params);
+                }
                 Some(attr) => self.announce_all(now, source, family, nlri, attr, params),
                 None => self.withdraw_all(source, family, nlri, params),
             }
@@ -231,7 +235,7 @@ impl Engine {
                 let is_internal = self.sources[source.0 as usize].relation != Relation::External;
                 self.attrs
                     .find(&raw, next_hop)
-                    .filter(|attr| is_internal || !self.attrs.set(*attr).record.is_internal)
+                    .filter(|attr| is_internal || !self.attrs.record(*attr).is_internal)
             }
             _ => None,
         };
@@ -332,9 +336,9 @@ impl Engine {
         let Some(established) = &peer.established else { return false };
         let terms = &established.terms;
         let set = self.attrs.set(attr);
-        let record = &set.record;
+        let record = set.record;
         let has_more_than = |count: u8, asn| {
-            let path = decode_canonical(&set.wire).as_path;
+            let path = decode_canonical(set.wire).as_path;
             path.is_some_and(|path| path.asns().filter(|other| *other == asn).count() > usize::from(count))
         };
         let has_own_as = match peer.options().allow_own_as {
@@ -347,10 +351,10 @@ impl Engine {
             has_own_as || record.originator == Some(self.config.router_id) || record.has_own_cluster;
         let has_next_hop =
             set.next_hop.is_some_and(|next_hop| is_usable(next_hop) && !terms.own.contains(next_hop.addr()));
-        !is_loop && has_next_hop && peer.options().import == PolicyRef::Accept
+        !is_loop && has_next_hop && peer.import != Policy::Reject
     }
 
-    fn announce_all(
+    pub(super) fn announce_all(
         &mut self,
         now: MonoTime,
         source: Source,
@@ -384,7 +388,13 @@ impl Engine {
         }
     }
 
-    fn withdraw_all(&mut self, source: Source, family: Family, nlri: &[u8], params: &SessionParams) {
+    pub(super) fn withdraw_all(
+        &mut self,
+        source: Source,
+        family: Family,
+        nlri: &[u8],
+        params: &SessionParams,
+    ) {
         let afi_safi = family.afi_safi();
         let rib = &mut self.ribs[family.index()];
         let mut gone = 0;

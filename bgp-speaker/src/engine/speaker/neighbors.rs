@@ -4,6 +4,7 @@ use super::{Engine, RefusedConnection};
 use crate::config::{Family, ListenRange, Neighbor};
 use crate::engine::deadlines::Owner;
 use crate::engine::peer::{Peer, SourceInfo};
+use crate::engine::policy::Policy;
 use crate::engine::rib::Source;
 use crate::engine::time::MonoTime;
 use ipnet::IpNet;
@@ -15,7 +16,8 @@ impl Engine {
         let address = neighbor.address;
         let source = self.free_slot();
         self.sources[source.0 as usize] = SourceInfo::new(address);
-        let mut peer = Peer::new(source, neighbor, range, self.seed, now);
+        let import = Policy::resolve(&neighbor.options.import, &self.config);
+        let mut peer = Peer::new(source, neighbor, import, range, self.seed, now);
         if peer.connects() {
             peer.retry_at = Some(now);
         }

@@ -7,7 +7,7 @@ use crate::engine::peer::Peer;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
-use crate::engine::update_group::{ExportView, UpdateGroup, export, export_attributes};
+use crate::engine::update_group::{ExportView, UpdateGroup, Verdicts, export, export_attributes};
 use crate::engine::wire::decode_canonical;
 use crate::view::{MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView};
 use bgp_proto::{NextHop, PathAttributes, encode_prefix};
@@ -207,10 +207,12 @@ impl Engine {
         let group = self.groups[self.group_of(to, family)?].as_ref()?;
         let view = export_view!(self, family);
         let path = view.rib.best(id).filter(|path| path.source != to && group.advertised().contains(id))?;
-        let next_hop = export(&view, &group.key, path).ok()?;
+        let mut verdicts = Verdicts::default();
+        let (next_hop, changes) = export(&view, &group.key, id, path, &mut verdicts).ok()?;
+        let changed = verdicts.changed_set(&view, &group.key, path, changes);
         let key = crate::engine::update_group::GroupKey { four_octet_as: true, ..group.key.clone() };
         let mut block = BytesMut::new();
-        export_attributes(&view, &key, path, next_hop, &mut block);
+        export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut block);
         Some(self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop)))
     }
 

@@ -2,9 +2,11 @@
 //! changes. No ids, no groups, no increments.
 
 use super::configure::address_v6;
+use super::naive_filter::{PlainRoute, numbers, pass};
 use super::network::Network;
 use super::node::NodeId;
-use crate::config::{Family, Neighbor, NextHopMode, PolicyRef, Role, SpeakerConfig};
+use crate::config::filter::{CommunityValue, NextHopChange};
+use crate::config::{Family, Neighbor, NextHopMode, Role, SpeakerConfig};
 use crate::view::RouteView;
 use bgp_proto::{BgpId, Community};
 use ipnet::IpNet;
@@ -91,7 +93,9 @@ impl Model {
                     .iter()
                     .all(|s| s.neighbor.options.families.contains(&Family::of(prefix)));
                 let sent = is_shared.then(|| send(network, &sender, *from, *prefix, route)).flatten();
-                table.extend(sent.filter(|route| is_kept(&receiver, route)).map(|route| (*prefix, route)));
+                let kept = sent.filter(|route| is_kept(&receiver, route));
+                let imported = kept.and_then(|route| import(&receiver, *prefix, route));
+                table.extend(imported.map(|route| (*prefix, route)));
             }
             next.received.insert((b, a), table);
         }
@@ -192,25 +196,32 @@ fn send(
     let is_held_back = from == Some(to)
         || has(Community::NO_ADVERTISE)
         || to_external && has(Community::NO_EXPORT)
-        || !to_external && is_from_ibgp && !is_from_client && !sender.is_client()
-        || sender.neighbor.options.export != PolicyRef::Accept;
+        || !to_external && is_from_ibgp && !is_from_client && !sender.is_client();
     if is_held_back {
         return None;
     }
+    let plain = plain(prefix, route, to_external, from.map(NodeId::address));
+    let passed = pass(sender.config, &sender.neighbor.options.export, plain)?;
     let own = own_address(sender.node, prefix);
     let mut sent = route.clone();
-    sent.next_hop = Some(match (route.next_hop, sender.neighbor.options.next_hop) {
+    sent.take(&passed);
+    let mode = match passed.next_hop_rule {
+        None => sender.neighbor.options.next_hop,
+        Some(NextHopChange::SelfAddress) => NextHopMode::SelfAddress,
+        Some(NextHopChange::Unchanged | NextHopChange::Address(_)) => NextHopMode::Unchanged,
+    };
+    sent.next_hop = Some(match (passed.next_hop_now(), mode) {
         (None, _) | (_, NextHopMode::SelfAddress) => own,
         (Some(_), NextHopMode::Auto) if to_external => own,
         (Some(next_hop), _) => next_hop,
     });
     if to_external {
         sent.as_path.insert(0, sender.asn());
-        sent.med = route.med.filter(|_| from.is_none());
+        sent.med = sent.med.filter(|_| from.is_none() || passed.has_set_med);
         (sent.local_pref, sent.originator, sent.cluster_list) = (None, None, Vec::new());
         return Some(sent);
     }
-    sent.local_pref = Some(route.local_pref.unwrap_or(100));
+    sent.local_pref = Some(sent.local_pref.unwrap_or(100));
     if let Some(from) = from.filter(|_| is_from_ibgp) {
         sent.originator = Some(route.originator.unwrap_or(network.config(from).router_id));
         sent.cluster_list.insert(0, sender.config.cluster_id.unwrap_or(sender.config.router_id));
@@ -221,12 +232,46 @@ fn send(
 /// Does a receiver keep it?
 fn is_kept(receiver: &Side<'_>, route: &Route) -> bool {
     let own = [receiver.node.address(), address_v6(receiver.node.number())];
-    receiver.neighbor.options.import == PolicyRef::Accept
-        && !route.as_path.contains(&receiver.config.asn.0)
+    !route.as_path.contains(&receiver.config.asn.0)
         && !route.as_path.contains(&receiver.asn())
         && route.originator != Some(receiver.config.router_id)
         && !receiver.config.cluster_id.is_some_and(|id| route.cluster_list.contains(&id))
         && !route.next_hop.is_some_and(|next_hop| own.contains(&next_hop))
+}
+
+/// What the receiver's policy makes of it.
+fn import(receiver: &Side<'_>, prefix: IpNet, mut route: Route) -> Option<Route> {
+    let plain = plain(prefix, &route, receiver.is_external(), Some(receiver.neighbor.address));
+    let passed = pass(receiver.config, &receiver.neighbor.options.import, plain)?;
+    route.take(&passed);
+    route.next_hop = passed.next_hop_now();
+    Some(route)
+}
+
+fn plain(prefix: IpNet, route: &Route, is_external: bool, neighbor: Option<IpAddr>) -> PlainRoute {
+    PlainRoute {
+        prefix,
+        is_external,
+        next_hop: route.next_hop,
+        next_hop_rule: None,
+        neighbor,
+        interface: None,
+        as_path: route.as_path.clone(),
+        local_pref: route.local_pref,
+        med: route.med,
+        has_set_med: false,
+        communities: route.communities.iter().map(|c| numbers(CommunityValue::Standard(*c))).collect(),
+    }
+}
+
+impl Route {
+    /// Everything but the next hop.
+    fn take(&mut self, passed: &PlainRoute) {
+        self.as_path.clone_from(&passed.as_path);
+        (self.local_pref, self.med) = (passed.local_pref, passed.med);
+        let community = |numbers: &Vec<u64>| Community((numbers[0] << 16 | numbers[1]) as u32);
+        self.communities = passed.communities.iter().map(community).collect();
+    }
 }
 
 impl Network {

@@ -1,8 +1,10 @@
 //! A random run: operators, failures and restarts, and a look at everything once it is quiet.
 
 use super::configure::{Configure, address, prefix};
+use super::dice::Dice;
 use super::network::Network;
 use super::node::{NodeId, Revival};
+use crate::config::filter::{Action, CommunityValue, Condition, Filter, PrefixRange, PrefixSet, Rule, Then};
 use crate::config::{
     Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig,
 };
@@ -154,7 +156,7 @@ fn disturb(network: &mut Network) {
     let ids: Vec<NodeId> = network.ids().collect();
     let Some(a) = network.dice.pick(&ids).copied() else { return };
     let Some(b) = network.dice.pick(&ids).copied() else { return };
-    match network.dice.below(26) {
+    match network.dice.below(30) {
         0..=6 => {
             let announcement = announcement(network, a.number());
             network.apply(a, |config| _ = config.announcements.insert(announcement.prefix, announcement));
@@ -185,8 +187,70 @@ fn disturb(network: &mut Network) {
         }),
         23 => change_neighbor(network, a, |neighbor, dice| neighbor.passive = dice % 4 == 0),
         24 => network.apply(a, |config| config.announcements.clear()),
+        25..=26 => {
+            let filter = filter(&mut network.dice);
+            let name = ["f", "g"][network.dice.below(2)];
+            network.apply(a, |config| _ = config.filters.insert(name.to_owned(), filter.into()));
+        }
+        27..=28 => use_filters(network, a),
         _ => change_role(network, a),
     }
+}
+
+/// A neighbour gets a policy of filters, both ways.
+fn use_filters(network: &mut Network, id: NodeId) {
+    let policies = |dice: &mut Dice| {
+        let names: &[&str] =
+            dice.pick(&[&["f"][..], &["g"], &["f", "g"], &["g", "f"], &[]]).copied().unwrap_or(&[]);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        if names.is_empty() { PolicyRef::Accept } else { PolicyRef::Filters(names) }
+    };
+    let (import, export) = (policies(&mut network.dice), policies(&mut network.dice));
+    let filters = [filter(&mut network.dice), filter(&mut network.dice)];
+    network.apply(id, |config| {
+        for (name, filter) in ["f", "g"].into_iter().zip(filters) {
+            config.filters.entry(name.to_owned()).or_insert(filter.into());
+        }
+    });
+    change_neighbor(network, id, |neighbor, dice| {
+        if dice % 3 != 0 {
+            neighbor.options.import.clone_from(&import);
+        }
+        if dice % 3 != 1 {
+            neighbor.options.export.clone_from(&export);
+        }
+    });
+}
+
+/// Lets through what does not touch route selection, which could find no rest otherwise.
+fn filter(dice: &mut Dice) -> Filter {
+    let mut rules = Vec::new();
+    let tags: Vec<CommunityValue> =
+        (0..3).map(|low| CommunityValue::Standard(Community(0xfc00_0000 + low))).collect();
+    for _ in 0..dice.below(4) {
+        let mut rule = Rule::new(*dice.pick(&[Then::Accept, Then::Next, Then::Next]).unwrap_or(&Then::Next));
+        if dice.percent(50) {
+            let text = format!("192.{}.0.0/16{{24,{}}}", dice.below(6), 24 + dice.below(3));
+            let range: PrefixRange = text.parse().unwrap_or_else(|error| panic!("{error}"));
+            rule = rule.when(Condition::prefix_in(PrefixSet::new([range])));
+        }
+        if dice.percent(30) {
+            let tag = tags[dice.below(3)];
+            rule = rule.when(Condition::AnyCommunity(vec![tag.into()]));
+        }
+        if dice.percent(20) {
+            let neighbors = vec![IpNet::from(address(1 + dice.below(6) as u32))];
+            rule = rule.when(Condition::Neighbor(neighbors));
+        }
+        match dice.below(4) {
+            0 => rule.then = Then::Reject,
+            1 => rule = rule.change(Action::DeleteCommunities(vec![tags[dice.below(3)].into()])),
+            _ => rule = rule.change(Action::AddCommunities(vec![tags[dice.below(3)]])),
+        }
+        rules.push(rule);
+    }
+    let default = *dice.pick(&[Then::Accept, Then::Next]).unwrap_or(&Then::Next);
+    Filter { rules, default }
 }
 
 fn crash(network: &mut Network, id: NodeId) {

@@ -2,7 +2,7 @@
 
 use super::network::Network;
 use super::node::NodeId;
-use crate::config::{Family, SpeakerConfig};
+use crate::config::{Family, PolicyRef, SpeakerConfig};
 use crate::engine::speaker::BestRoute;
 use crate::view::{NeighborView, RouteQuery, RouteTable, RouteView};
 use ipnet::IpNet;
@@ -123,10 +123,12 @@ impl Network {
 
     fn check_way(&self, from: NodeId, to: NodeId) {
         let receiver = self.config(to);
-        let rejects = receiver
-            .neighbors
-            .get(&from.address())
-            .is_some_and(|n| n.options.import != crate::config::PolicyRef::Accept);
+        let import = receiver.neighbors.get(&from.address()).map(|neighbor| &neighbor.options.import);
+        if matches!(import, Some(PolicyRef::Filters(_))) {
+            // What a filter makes of it is for the model to say.
+            return;
+        }
+        let rejects = import == Some(&PolicyRef::Reject);
         let mut expected = self.advertised(from, to);
         expected.retain(|_, route| !rejects && !is_refused(receiver, to, route));
         let received = self.received(to, from);

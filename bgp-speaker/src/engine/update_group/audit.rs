@@ -3,6 +3,7 @@
 use super::encode::ExportView;
 use super::group::UpdateGroup;
 use super::log::Log;
+use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
 use std::collections::BTreeMap;
 
@@ -21,8 +22,9 @@ impl UpdateGroup {
             return Err(format!("pending {}, {} members", self.is_pending(), self.members.len()));
         }
         let mut exported = 0;
+        let mut verdicts = Verdicts::default();
         for id in view.rib.prefixes.ids() {
-            let is_exported = self.exported(view, id).is_some();
+            let is_exported = self.exported(view, id, &mut verdicts).is_some();
             exported += usize::from(is_exported);
             if is_exported != self.advertised.contains(id) {
                 return Err(format!("{id:?}: exported {is_exported}, advertised {}", !is_exported));
@@ -32,7 +34,7 @@ impl UpdateGroup {
             return Err(format!("{exported} exported, {} advertised", self.advertised.len()));
         }
         let mut own: BTreeMap<Source, usize> = BTreeMap::new();
-        for announce in self.advertised.iter().filter_map(|id| self.exported(view, id)) {
+        for announce in self.advertised.iter().filter_map(|id| self.exported(view, id, &mut verdicts)) {
             *own.entry(announce.path.source).or_default() += 1;
         }
         for source in self.members() {

@@ -2,7 +2,9 @@
 
 use super::key::GroupKey;
 use super::log::ChunkBuilder;
-use crate::config::{Family, PolicyRef};
+use super::verdicts::{ChangedSet, ChangesId, Verdicts};
+use crate::config::filter::NextHopChange;
+use crate::config::{Announcement, Family, NextHopMode};
 use crate::engine::next_hop::{ExportContext, export_next_hop};
 use crate::engine::peer::SourceInfo;
 use crate::engine::readvertise::{Refusal, Relation, is_reflected, may_readvertise};
@@ -10,6 +12,8 @@ use crate::engine::rib::{AttrTable, Path, PrefixId, Rib, Source};
 use crate::engine::wire::{Edit, decode_canonical, prepend_as, rewrite, value_of};
 use bgp_proto::{AttributeCode, AttributeFlags, BgpId, MessageType, NextHop, finish_message, put_header};
 use bytes::{BufMut, BytesMut};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
 
 /// All that an export decision reads.
 #[derive(Clone, Copy)]
@@ -22,33 +26,46 @@ pub struct ExportView<'a> {
     pub sources: &'a [SourceInfo],
     /// For CLUSTER_LIST.
     pub cluster_id: BgpId,
+    /// What we originate, for filters that look at interfaces.
+    pub announcements: &'a BTreeMap<IpNet, Announcement>,
 }
 
 impl ExportView<'_> {
-    fn source(&self, source: Source) -> Option<&SourceInfo> {
+    pub(super) fn source(&self, source: Source) -> Option<&SourceInfo> {
         (source != Source::LOCAL).then(|| &self.sources[source.0 as usize])
     }
 }
 
-/// Does this path go to the group, and with which next hop?
+/// Does this path of a prefix go to the group, with which next hop, and what do filters change of it?
 ///
 /// # Errors
 /// The rule that keeps it back.
-pub fn export(view: &ExportView<'_>, key: &GroupKey, path: Path) -> Result<NextHop, Refusal> {
+pub fn export(
+    view: &ExportView<'_>,
+    key: &GroupKey,
+    id: PrefixId,
+    path: Path,
+    verdicts: &mut Verdicts,
+) -> Result<(NextHop, ChangesId), Refusal> {
     let set = view.attrs.set(path.attr);
     let from = view.source(path.source).map(|source| source.relation);
     may_readvertise(from, key.relation, &set.record)?;
-    if key.export != PolicyRef::Accept {
-        return Err(Refusal::Policy);
-    }
+    let passed = verdicts.judge(view, key, id, path).ok_or(Refusal::Policy)?;
+    let mode = match passed.next_hop {
+        None => key.next_hop,
+        Some(NextHopChange::SelfAddress) => NextHopMode::SelfAddress,
+        Some(NextHopChange::Unchanged) => NextHopMode::Unchanged,
+        Some(NextHopChange::Address(address)) => return Ok((address.into(), passed.changes)),
+    };
     let context = ExportContext {
         family: key.family,
-        mode: key.next_hop,
+        mode,
         to_external: key.relation == Relation::External,
         own: key.own,
         extended_next_hop: key.extended_next_hop,
     };
-    export_next_hop(&context, set.next_hop).ok_or(Refusal::NoNextHop)
+    let next_hop = export_next_hop(&context, set.next_hop).ok_or(Refusal::NoNextHop)?;
+    Ok((next_hop, passed.changes))
 }
 
 /// The attributes that the group is told for a path, as a block without MP_REACH_NLRI.
@@ -57,19 +74,21 @@ pub fn export_attributes(
     key: &GroupKey,
     path: Path,
     next_hop: NextHop,
+    changed: Option<&ChangedSet>,
     out: &mut BytesMut,
 ) {
     let set = view.attrs.set(path.attr);
+    let wire = changed.map_or(set.wire, |changed| &changed.wire);
     let mut edits = Vec::with_capacity(6);
     if let (Family::Ipv4Unicast, NextHop::V4(v4)) = (key.family, next_hop) {
         edits.push(Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::NEXT_HOP, &v4.octets()));
     }
     match key.relation {
         Relation::External => {
-            let as_path = value_of(&set.wire, AttributeCode::AS_PATH).unwrap_or_default();
+            let as_path = value_of(wire, AttributeCode::AS_PATH).unwrap_or_default();
             let as_path = prepend_as(as_path, key.local_as);
             edits.insert(0, Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::AS_PATH, &as_path));
-            if path.source != Source::LOCAL {
+            if path.source != Source::LOCAL && !changed.is_some_and(|changed| changed.has_set_med) {
                 // RFC 4271 §5.1.4: a received MED stays in the AS.
                 edits.push(Edit::drop(AttributeCode::MED));
             }
@@ -81,24 +100,20 @@ pub fn export_attributes(
             edits.push(Edit::drop(AttributeCode::AIGP));
         }
         Relation::Client | Relation::NonClient => {
-            let local_pref = set.record.local_pref.to_be_bytes();
+            let local_pref =
+                changed.map_or(set.record.local_pref, |changed| changed.local_pref).to_be_bytes();
             edits.push(Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::LOCAL_PREF, &local_pref));
             let source = view.source(path.source);
             if let Some(source) = source.filter(|source| is_reflected(Some(source.relation), key.relation)) {
-                reflection_edits(
-                    view,
-                    &set.wire,
-                    set.record.originator.unwrap_or(source.router_id),
-                    &mut edits,
-                );
+                reflection_edits(view, wire, set.record.originator.unwrap_or(source.router_id), &mut edits);
             }
         }
     }
     if key.four_octet_as {
-        rewrite(&set.wire, &edits, out);
+        rewrite(wire, &edits, out);
     } else {
         let mut four_octet = BytesMut::new();
-        rewrite(&set.wire, &edits, &mut four_octet);
+        rewrite(wire, &edits, &mut four_octet);
         decode_canonical(&four_octet).encode(&key.params(), out);
     }
 }
@@ -119,6 +134,8 @@ pub struct Announce {
     pub path: Path,
     /// As [`export`] said.
     pub next_hop: NextHop,
+    /// As [`export`] said.
+    pub changes: ChangesId,
     /// Of which prefix.
     pub id: PrefixId,
 }
@@ -128,14 +145,19 @@ pub fn encode_announcements(
     view: &ExportView<'_>,
     key: &GroupKey,
     announcements: &mut [Announce],
+    verdicts: &Verdicts,
     out: &mut ChunkBuilder,
 ) {
-    announcements.sort_unstable_by_key(|a| (a.path.attr, a.path.source, a.id));
+    announcements.sort_unstable_by_key(|a| (a.path.attr, a.path.source, a.changes, a.id));
     let mut block = BytesMut::new();
-    for run in announcements.chunk_by(|a, b| (a.path.attr, a.path.source) == (b.path.attr, b.path.source)) {
+    let is_same = |a: &Announce, b: &Announce| {
+        (a.path.attr, a.path.source, a.changes) == (b.path.attr, b.path.source, b.changes)
+    };
+    for run in announcements.chunk_by(is_same) {
         let Some(first) = run.first() else { continue };
         block.clear();
-        export_attributes(view, key, first.path, first.next_hop, &mut block);
+        let changed = verdicts.changed_set(view, key, first.path, first.changes);
+        export_attributes(view, key, first.path, first.next_hop, changed.as_ref(), &mut block);
         let own = Some(first.path.source).filter(|source| *source != Source::LOCAL);
         let mut rest = run.iter().map(|a| view.rib.prefixes.key(a.id)).peekable();
         while rest.peek().is_some() {

@@ -1,10 +1,12 @@
 //! One update group: Adj-RIB-Out as one bit per prefix, what is pending, the log, the members.
 
+use super::difference::Difference;
 use super::dump::Dump;
 use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawals, end_of_rib, export};
 use super::key::GroupKey;
 use super::log::{Chunk, ChunkBuilder, Log};
 use super::member::{Member, PrivateItem};
+use super::verdicts::Verdicts;
 use crate::config::Family;
 use crate::engine::rib::{Bitmap, Change, PrefixId, PrefixTable, Source};
 use bgp_proto::{
@@ -53,8 +55,9 @@ impl UpdateGroup {
             slow: 0,
             advertised_of: Vec::new(),
         };
+        let mut verdicts = Verdicts::default();
         for id in view.rib.prefixes.ids() {
-            if let Some(announce) = group.exported(view, id) {
+            if let Some(announce) = group.exported(view, id, &mut verdicts) {
                 group.advertised.insert(id);
                 *group.advertised_of(announce.path.source) += 1;
             }
@@ -123,9 +126,10 @@ impl UpdateGroup {
         let pending = std::mem::take(&mut self.pending);
         let mut announcements = Vec::with_capacity(pending.len());
         let mut withdrawals = Vec::new();
+        let mut verdicts = Verdicts::default();
         for &id in &pending {
             self.pending_bits.remove(id);
-            match self.exported(view, id) {
+            match self.exported(view, id, &mut verdicts) {
                 Some(announce) => {
                     self.advertised.insert(id);
                     *self.advertised_of(announce.path.source) += 1;
@@ -137,7 +141,7 @@ impl UpdateGroup {
         }
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
-        encode_announcements(view, &self.key, &mut announcements, &mut builder);
+        encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
         for member in self.members.values_mut() {
             if let Some(dirty) = &mut member.dirty {
                 let changed = announcements.iter().map(|a| a.id).chain(withdrawals.iter().copied());
@@ -224,6 +228,17 @@ impl UpdateGroup {
         self.members.insert(source, member);
     }
 
+    /// A session that knows what another group advertised joins: it gets what differs, then what follows.
+    pub fn join_from(&mut self, view: &ExportView<'_>, difference: Difference, source: Source) {
+        debug_assert!(!self.is_pending(), "joining after a flush");
+        let at = self.log.end();
+        let mut member = Member::new(source, at);
+        let to_item = |bytes: Bytes| PrivateItem { at, bytes, is_end_of_rib: false };
+        member.private.extend(self.encode_difference(view, difference).into_iter().map(to_item));
+        self.log.add_reader(at);
+        self.members.insert(source, member);
+    }
+
     /// The member is sent the whole table again (RFC 2918), behind what it has not read yet.
     pub fn refresh(&mut self, view: &ExportView<'_>, source: Source) {
         debug_assert!(!self.is_pending(), "refreshing after a flush");
@@ -254,6 +269,11 @@ impl UpdateGroup {
         let is_ready = |member: &&mut Member| member.private.is_empty() || member.is_slow();
         let member = self.members.get_mut(&source).filter(is_ready);
         member.is_some_and(|member| std::mem::take(&mut member.wants_refresh))
+    }
+
+    /// Has a member asked for a refresh that it was not given yet?
+    pub fn is_refresh_wanted(&self, source: Source) -> bool {
+        self.members.get(&source).is_some_and(|member| member.wants_refresh)
     }
 
     /// Tells a member that it has the whole table.
@@ -296,11 +316,6 @@ impl UpdateGroup {
         true
     }
 
-    /// Withdrawals for a session that is about to join, and knows these prefixes from elsewhere.
-    pub fn withdraw_from_one(&self, view: &ExportView<'_>, ids: &[PrefixId]) -> Vec<Bytes> {
-        self.withdrawals_for_one(view, ids).map(|item| item.bytes).collect()
-    }
-
     /// Withdrawals for one member, behind all that is published.
     fn withdrawals_for_one(
         &self,
@@ -326,10 +341,15 @@ impl UpdateGroup {
         self.log.chunks_from(self.log.first()).chain(dump).any(|chunk| chunk.mentions(source))
     }
 
-    pub(super) fn exported(&self, view: &ExportView<'_>, id: PrefixId) -> Option<Announce> {
+    pub(super) fn exported(
+        &self,
+        view: &ExportView<'_>,
+        id: PrefixId,
+        verdicts: &mut Verdicts,
+    ) -> Option<Announce> {
         let path = view.rib.best(id).filter(|_| !view.rib.is_undecided(id))?;
-        let next_hop = export(view, &self.key, path).ok()?;
-        Some(Announce { path, next_hop, id })
+        let (next_hop, changes) = export(view, &self.key, id, path, verdicts).ok()?;
+        Some(Announce { path, next_hop, changes, id })
     }
 
     /// The exact split horizon: see [`UpdateGroup::note`].
@@ -358,10 +378,11 @@ impl UpdateGroup {
         if let Some(dump) = &self.dump {
             return dump.at;
         }
+        let mut verdicts = Verdicts::default();
         let mut announcements: Vec<_> =
-            self.advertised.iter().filter_map(|id| self.exported(view, id)).collect();
+            self.advertised.iter().filter_map(|id| self.exported(view, id, &mut verdicts)).collect();
         let mut builder = ChunkBuilder::default();
-        encode_announcements(view, &self.key, &mut announcements, &mut builder);
+        encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
         let chunks = builder.finish();
         let (at, bytes) = (self.log.end(), chunks.iter().map(Chunk::len).sum());
         self.log.add_reader(at);
@@ -414,15 +435,16 @@ impl UpdateGroup {
             return false;
         }
         let (mut announcements, mut withdrawals) = (Vec::new(), Vec::new());
+        let mut verdicts = Verdicts::default();
         for id in ids {
-            match self.exported(view, id).filter(|announce| announce.path.source != source) {
+            match self.exported(view, id, &mut verdicts).filter(|announce| announce.path.source != source) {
                 Some(announce) => announcements.push(announce),
                 None => withdrawals.push(id),
             }
         }
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
-        encode_announcements(view, &self.key, &mut announcements, &mut builder);
+        encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
         out.extend(builder.finish().into_iter().map(|chunk| chunk.bytes().clone()));
         true
     }

@@ -1,12 +1,13 @@
 //! What makes two sessions' UPDATE bytes differ, and nothing else.
 
-use crate::config::{Family, NextHopMode, PolicyRef};
+use crate::config::{Family, NextHopMode};
 use crate::engine::next_hop::SelfAddresses;
+use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
 use bgp_proto::{Asn, SessionParams};
 
 /// Identity of an update group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupKey {
     /// Of the prefixes.
     pub family: Family,
@@ -19,7 +20,7 @@ pub struct GroupKey {
     /// Our addresses, for next hop self.
     pub own: SelfAddresses,
     /// Export policy.
-    pub export: PolicyRef,
+    pub export: Policy,
     /// AS numbers have four octets.
     pub four_octet_as: bool,
     /// RFC 8950 for this family.

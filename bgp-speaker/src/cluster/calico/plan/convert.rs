@@ -31,6 +31,7 @@ impl Plan {
                 .iter()
                 .map(|origination| (origination.prefix, origination.announcement()))
                 .collect(),
+            filters: BTreeMap::new(),
             fib_rules: self.fib.clone(),
         }
     }

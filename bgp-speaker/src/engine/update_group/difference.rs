@@ -1,0 +1,113 @@
+//! What changes on the wire when a group's key does, or when a session moves to another group.
+
+use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawals, export};
+use super::group::UpdateGroup;
+use super::key::GroupKey;
+use super::log::{Chunk, ChunkBuilder};
+use super::verdicts::Verdicts;
+use crate::config::NextHopMode;
+use crate::engine::policy::Policy;
+use crate::engine::rib::{Change, Path, PrefixId, Source};
+use bytes::Bytes;
+
+/// What a session must be told that knows what one group advertised, and is to know what another does.
+#[derive(Debug)]
+pub struct Difference {
+    announcements: Vec<Announce>,
+    /// Of the announcements.
+    verdicts: Verdicts,
+    withdrawals: Vec<PrefixId>,
+}
+
+/// Two keys, and what their filters said of the routes looked at so far.
+struct Comparison<'a> {
+    old: &'a GroupKey,
+    new: &'a GroupKey,
+    of_old: Verdicts,
+    of_new: Verdicts,
+    /// All that goes into the bytes of a route, but its next hop and what filters do, is the same.
+    is_alike: bool,
+}
+
+/// How a route fares under two keys.
+enum Fate {
+    Same,
+    Announced(Announce),
+    Withdrawn,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(old: &'a GroupKey, new: &'a GroupKey) -> Self {
+        let rest = |key: &GroupKey| GroupKey {
+            export: Policy::Accept,
+            next_hop: NextHopMode::Auto,
+            ..GroupKey::clone(key)
+        };
+        let is_alike = rest(old) == rest(new);
+        Self { old, new, of_old: Verdicts::default(), of_new: Verdicts::default(), is_alike }
+    }
+
+    fn fate(&mut self, view: &ExportView<'_>, id: PrefixId, path: Path) -> Fate {
+        let before = export(view, self.old, id, path, &mut self.of_old);
+        let after = export(view, self.new, id, path, &mut self.of_new);
+        match (before, after) {
+            (Ok(before), Ok(after)) if self.is_alike && before.0 == after.0 => {
+                let old = (&self.of_old, &self.old.export, before.1);
+                if Verdicts::change_alike(old, (&self.of_new, &self.new.export, after.1)) {
+                    Fate::Same
+                } else {
+                    Fate::Announced(Announce { path, next_hop: after.0, changes: after.1, id })
+                }
+            }
+            (_, Ok((next_hop, changes))) => Fate::Announced(Announce { path, next_hop, changes, id }),
+            (Ok(_), Err(_)) => Fate::Withdrawn,
+            (Err(_), Err(_)) => Fate::Same,
+        }
+    }
+}
+
+/// Prefixes with a best path that is decided.
+fn decided<'a>(view: &ExportView<'a>) -> impl Iterator<Item = (PrefixId, Path)> + use<'a> {
+    let rib = view.rib;
+    rib.prefixes.ids().filter(|id| !rib.is_undecided(*id)).filter_map(|id| Some((id, rib.best(id)?)))
+}
+
+impl UpdateGroup {
+    /// What a member of another group must be told to be one of this.
+    pub fn difference_from(&self, view: &ExportView<'_>, old: &UpdateGroup, member: Source) -> Difference {
+        let mut comparison = Comparison::new(&old.key, &self.key);
+        let (mut announcements, mut withdrawals) = (Vec::new(), Vec::new());
+        // Its own routes it was told by neither.
+        for (id, path) in decided(view).filter(|(_, path)| path.source != member) {
+            match comparison.fate(view, id, path) {
+                Fate::Same => {}
+                Fate::Announced(announce) => announcements.push(announce),
+                Fate::Withdrawn => withdrawals.push(id),
+            }
+        }
+        Difference { announcements, verdicts: comparison.of_new, withdrawals }
+    }
+
+    pub(super) fn encode_difference(&self, view: &ExportView<'_>, difference: Difference) -> Vec<Bytes> {
+        let Difference { mut announcements, verdicts, withdrawals } = difference;
+        let mut builder = ChunkBuilder::default();
+        encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
+        encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
+        builder.finish().iter().map(Chunk::bytes).cloned().collect()
+    }
+
+    /// Another export policy for all members. What it says otherwise than the one before is pending then; nothing is
+    /// pending now.
+    pub fn replace_policy(&mut self, view: &ExportView<'_>, policy: Policy) {
+        debug_assert!(!self.is_pending(), "another policy after a flush");
+        let old = self.key.clone();
+        self.key.export = policy;
+        let key = self.key.clone();
+        let mut comparison = Comparison::new(&old, &key);
+        for (id, path) in decided(view) {
+            if !matches!(comparison.fate(view, id, path), Fate::Same) {
+                self.note(&Change { id, old: Some(path), new: Some(path) });
+            }
+        }
+    }
+}
