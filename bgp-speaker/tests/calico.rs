@@ -4,12 +4,18 @@
 //! steps and plan that follow. Of sessions, prefixes and pools the sets must be equal, of each of them the fields that
 //! are given. Everything that a file says is looked at: an unknown word in it fails the test.
 
+use bgp_speaker::SpeakerConfig;
 use bgp_speaker::cluster::calico::{LocalNode, RouterIdSource, Snapshot, plan};
 use bgp_speaker::cluster::kubernetes::{KubernetesObjects, ObjectChange};
+use bgp_speaker::config::filter::SessionKind;
 use bgp_speaker::config::{Step, diff};
+use bgp_speaker::engine::policy::{ChangedRoute, FilterRoute, Policy};
+use bgp_speaker::proto::{AsPath, Asn, PathAttributes};
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 
 struct Situation {
@@ -58,6 +64,78 @@ struct Stage {
     plan: Map<String, Value>,
     #[serde(default)]
     steps: Option<Vec<String>>,
+    #[serde(default)]
+    routes: Vec<RouteTest>,
+}
+
+/// What becomes of one route on one session.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteTest {
+    session: String,
+    way: Way,
+    prefix: IpNet,
+    /// Who told us; absent: we originate it.
+    from: Option<IpAddr>,
+    #[serde(default)]
+    communities: Vec<String>,
+    #[serde(default)]
+    as_path: Vec<u32>,
+    local_pref: Option<u32>,
+    passes: bool,
+    /// As it leaves the filters.
+    #[serde(default)]
+    then: Map<String, Value>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Way {
+    Export,
+    Import,
+}
+
+impl RouteTest {
+    fn check(&self, about: &str, config: &SpeakerConfig) {
+        let neighbor = config.neighbors.values().find(|neighbor| neighbor.name == self.session);
+        let options = &neighbor.unwrap_or_else(|| panic!("{about}: no session {}", self.session)).options;
+        let policy = Policy::resolve(
+            match self.way {
+                Way::Export => &options.export,
+                Way::Import => &options.import,
+            },
+            config,
+        );
+        let mut as_path = AsPath::default();
+        self.as_path.iter().rev().for_each(|asn| as_path.prepend(Asn(*asn), 1));
+        let attributes = PathAttributes {
+            as_path: Some(as_path),
+            local_pref: self.local_pref,
+            communities: self.communities.iter().map(|text| text.parse().expect("a community")).collect(),
+            ..PathAttributes::default()
+        };
+        let is_internal = config.remote_as(options) == config.local_as(options);
+        let route = FilterRoute {
+            prefix: self.prefix,
+            attributes: &attributes,
+            next_hop: None,
+            neighbor: self.from,
+            interface: None,
+            session: if is_internal { SessionKind::Internal } else { SessionKind::External },
+        };
+        let verdict = policy.evaluate(&route, |_| ());
+        assert_eq!(verdict.is_accepted, self.passes, "{about}: {self:?}");
+        let mut changed = ChangedRoute::new(attributes.clone());
+        policy.actions(&verdict.changes).for_each(|action| changed.apply(action, &self.prefix));
+        let attributes = changed.attributes;
+        let actual = json!({
+            "communities": attributes.communities.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "large_communities": attributes.large_communities.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "local_pref": attributes.local_pref,
+            "as_path": attributes.as_path.map(|path| path.asns().map(|asn| asn.0).collect::<Vec<_>>()),
+        });
+        assert_fields(&format!("{about}: {self:?}"), &Value::Object(self.then.clone()), &actual);
+    }
 }
 
 /// What most situations have: blocks of every kind and state.
@@ -188,11 +266,7 @@ fn assert_plan(what: &str, expected: &Map<String, Value>, actual: &Value, proble
 }
 
 /// The document of the plan with the steps from what was in force, and everything that is wrong.
-fn planned(
-    snapshot: &Snapshot,
-    local: &LocalNode,
-    in_force: &mut Option<bgp_speaker::SpeakerConfig>,
-) -> Planned {
+fn planned(snapshot: &Snapshot, local: &LocalNode, in_force: &mut Option<SpeakerConfig>) -> Planned {
     let mut problems: Vec<String> = snapshot.problems().iter().map(ToString::to_string).collect();
     match plan(snapshot, local) {
         Err(error) => Planned { document: json!({"error": error.to_string()}), steps: Vec::new(), problems },
@@ -200,7 +274,7 @@ fn planned(
             problems.extend(plan.problems.iter().map(ToString::to_string));
             let config = plan.speaker_config();
             assert_eq!(config.problems(), [], "what a plan asks for can be done");
-            let nothing = bgp_speaker::SpeakerConfig::new("0.0.0.1".parse().expect("an address"));
+            let nothing = SpeakerConfig::new("0.0.0.1".parse().expect("an address"));
             let steps = diff(in_force.as_ref().unwrap_or(&nothing), &config);
             *in_force = Some(config);
             let document = serde_json::to_value(plan.view(steps.clone())).expect("a document");
@@ -228,6 +302,9 @@ fn check(situation: &Situation, shuffle: u64) {
         feed(&mut snapshot, stage, shuffle);
         let Planned { document, steps, problems } = planned(&snapshot, &situation.local, &mut in_force);
         assert_plan(&stage.about, &stage.plan, &document, &problems);
+        for route in &stage.routes {
+            route.check(&stage.about, in_force.as_ref().expect("a plan"));
+        }
         if let Some(expected) = &stage.steps {
             let steps: Vec<String> = steps.iter().map(|s| format!("{} {}", s.action, s.target)).collect();
             assert_eq!(&steps, expected, "{}: steps", stage.about);
@@ -253,6 +330,7 @@ macro_rules! situations {
 
 situations! {
     bad_data
+    bgp_export
     borrowed_addresses
     cluster_routes
     communities
@@ -265,6 +343,7 @@ situations! {
     explicit_route_reflector_by_address
     explicit_selectors
     filter_binding
+    filter_rules
     idle_peers
     local_workloads
     mesh_dual_stack_restart_time
