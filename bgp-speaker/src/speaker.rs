@@ -241,6 +241,8 @@ impl SpeakerBuilder {
         let seed = RandomState::new().hash_one(std::process::id());
         let driver = Driver::new(DriverParts { config: self.config, seed, start, commands })?;
         let listening = driver.listen_addresses();
+        #[cfg(feature = "fib")]
+        let rules = driver.fib_rules();
         let handle = SpeakerHandle {
             commands: sender,
             next_subscriber: Arc::default(),
@@ -249,7 +251,7 @@ impl SpeakerBuilder {
         };
         #[cfg(feature = "fib")]
         let handle = match fib {
-            Some((config, fib)) => handle.with_fib(config, fib),
+            Some((config, fib)) => handle.with_fib(config, fib, rules),
             None => handle,
         };
         let driver = tokio::spawn(driver.run());
@@ -480,9 +482,14 @@ impl SpeakerHandle {
     }
 
     #[cfg(feature = "fib")]
-    fn with_fib(mut self, config: fib_sync::FibConfig, fib: fib_sync::Fib) -> Self {
+    fn with_fib(
+        mut self,
+        config: fib_sync::FibConfig,
+        fib: fib_sync::Fib,
+        rules: tokio::sync::watch::Receiver<Arc<crate::config::FibRules>>,
+    ) -> Self {
         let subscription = self.subscribe();
-        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, fib, subscription)));
+        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, fib, subscription, rules)));
         self
     }
 
