@@ -7,11 +7,13 @@
 
 mod announcement;
 mod diff;
+mod fib_rules;
 pub mod filter;
 mod neighbor;
 
 pub use announcement::{Announcement, AnnouncementKind};
 pub use diff::{FieldClass, Step, StepAction, diff};
+pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
 pub use filter::Filter;
 pub use neighbor::{
     Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
@@ -55,6 +57,8 @@ pub struct SpeakerConfig {
     pub announcements: BTreeMap<IpNet, Announcement>,
     /// Filters by name, for [`PolicyRef::Filters`].
     pub filters: BTreeMap<String, Arc<Filter>>,
+    /// Which routes go to the kernel, where there is one.
+    pub fib_rules: FibRules,
 }
 
 /// RFC 4724 as both parts.
@@ -94,6 +98,7 @@ impl SpeakerConfig {
             listen_ranges: Vec::new(),
             announcements: BTreeMap::new(),
             filters: BTreeMap::new(),
+            fib_rules: FibRules::default(),
         }
     }
 
@@ -126,6 +131,12 @@ impl SpeakerConfig {
                 problem,
             }));
         }
+        for (pool, rule) in &self.fib_rules.pools {
+            if let Some(device) = rule.device.as_ref().filter(|name| !fib_rules::is_device_name(name)) {
+                let field = format!("fib.pools.{pool}.device");
+                problems.push(ConfigError::DeviceName { field, device: device.clone() });
+            }
+        }
         for range in &self.listen_ranges {
             self.check_session(&format!("listen_ranges.{}", range.prefix), &range.options, &mut problems);
         }
@@ -142,7 +153,7 @@ impl SpeakerConfig {
         if options.role == Role::Client && self.cluster_id.is_none() {
             problems.push(ConfigError::ClientWithoutReflector { field: format!("{name}.role") });
         }
-        if options.role == Role::Client && options.remote_as.is_some_and(|asn| asn != self.asn) {
+        if options.role == Role::Client && self.remote_as(options) != self.local_as(options) {
             problems.push(ConfigError::ClientOfOtherAs { field: format!("{name}.role") });
         }
         if options.password.as_ref().is_some_and(|p| !(1..=Secret::BYTES_MAX).contains(&p.expose().len())) {
@@ -165,6 +176,17 @@ impl SpeakerConfig {
                 }
             }
         }
+    }
+
+    /// Our AS on a session.
+    pub fn local_as(&self, options: &SessionOptions) -> Asn {
+        options.local_as.unwrap_or(self.asn)
+    }
+
+    /// How long a neighbour keeps our routes while we are away.
+    pub fn restart_time(&self, options: &SessionOptions) -> Duration {
+        let own = options.restart_time_secs.map(|secs| Duration::from_secs(secs.into()));
+        own.unwrap_or(self.graceful_restart.restart_time)
     }
 
     /// The remote AS of a session: what it names, else our own (iBGP).
@@ -225,6 +247,14 @@ pub enum ConfigError {
         field: String,
         /// The prefix that is meant.
         network: IpNet,
+    },
+    /// What the kernel has for names.
+    #[error("{field}: {device:?} cannot be the name of a network interface")]
+    DeviceName {
+        /// The key.
+        field: String,
+        /// The name that was used.
+        device: String,
     },
     /// Nothing could be exchanged.
     #[error("{field}: name at least one of \"ipv4-unicast\", \"ipv6-unicast\"")]

@@ -16,7 +16,6 @@ mod desired;
 mod file;
 mod human;
 mod metrics;
-mod plan;
 mod run;
 
 use std::process::ExitCode;

@@ -1,22 +1,18 @@
-//! From the Loc-RIB to the kernel: learned routes via their next hop, own blocks as blackholes. What is announced as a
-//! plain route stays out of the kernel. BGP next hops are resolved by the kernel's own routes, and through tunnels where
-//! [`FibPool`]s say so.
+//! From the Loc-RIB to the kernel: learned routes via their next hop, own blocks as blackholes, as far as the
+//! [`FibRules`] let them. What is announced as a plain route stays out of the kernel. BGP next hops are resolved by the
+//! kernel's own routes, and through tunnels where the rules say so.
 
 mod pools;
+mod translator;
 
-pub use self::pools::{Encapsulation, EncapsulationWhen, FibPool};
-
-use self::pools::{Pools, RuleId};
-use crate::config::AnnouncementKind;
+use self::translator::Translator;
+use crate::config::FibRules;
 use crate::speaker::{RouteChange, RouteSubscription, Stop};
 use crate::view::{FibDetailsView, FibNextHopView, FibPendingView, FibView};
-use bgp_proto::NextHop;
-use fib_sync::{
-    Change, Fib, FibConfig, FibError, NextHopDecision, NextHopSet, Route, RouteExplanation, RouteState,
-};
+use fib_sync::{Fib, FibConfig, FibError, NextHopDecision, RouteExplanation, RouteState};
 use ipnet::IpNet;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Carries route changes to a [`Fib`]. One per speaker with a FIB.
@@ -37,13 +33,12 @@ impl FibGlue {
     /// Starts to follow the Loc-RIB.
     pub(crate) fn start(
         config: FibConfig,
-        pools: &[FibPool],
         fib: Fib,
         subscription: RouteSubscription,
+        rules: watch::Receiver<Arc<FibRules>>,
     ) -> Self {
         let fib = Arc::new(fib);
-        let sets = Sets { pools: Pools::new(pools), latest: None };
-        let task = tokio::spawn(follow(fib.clone(), subscription, sets));
+        let task = tokio::spawn(follow(fib.clone(), subscription, rules));
         Self { config, running: Mutex::new(Some(Running { fib, task })) }
     }
 
@@ -130,11 +125,27 @@ impl FibGlue {
     }
 }
 
-async fn follow(fib: Arc<Fib>, mut subscription: RouteSubscription, mut sets: Sets) {
-    while let Some(changes) = subscription.next_batch().await {
+async fn follow(
+    fib: Arc<Fib>,
+    mut subscription: RouteSubscription,
+    mut rules: watch::Receiver<Arc<FibRules>>,
+) {
+    let mut in_force = Translator::default();
+    rules.mark_changed();
+    loop {
+        let changes = tokio::select! {
+            biased;
+            Ok(()) = rules.changed() => Vec::new(),
+            changes = subscription.next_batch() => match changes {
+                Some(changes) => changes,
+                None => return,
+            },
+        };
         let converged = changes.contains(&RouteChange::Converged);
-        let changes: Vec<Change> =
-            changes.into_iter().filter_map(|change| desired(change, &mut sets)).collect();
+        // New rules come before the routes that are told again because of them.
+        let mut demanded = in_force.follow(&rules.borrow_and_update());
+        demanded.extend(changes.into_iter().filter_map(|change| in_force.desired(change)));
+        let changes = demanded;
         match fib.apply(changes).await {
             // One route is wrong; the others were accepted.
             Err(error @ FibError::InvalidRoute { .. }) => tracing::error!(%error, "not for the kernel"),
@@ -148,52 +159,6 @@ async fn follow(fib: Arc<Fib>, mut subscription: RouteSubscription, mut sets: Se
             }
         }
     }
-}
-
-/// Makes next hop sets. Routes come by the thousand over one next hop, and share one set.
-#[derive(Debug, Default)]
-struct Sets {
-    pools: Pools,
-    /// The set made last, and for what.
-    latest: Option<(IpAddr, RuleId, NextHopSet)>,
-}
-
-impl Sets {
-    /// The set for a prefix by the rule for it; `None` if such prefixes stay out of the kernel.
-    fn of(&mut self, prefix: &IpNet, gateway: IpAddr) -> Option<NextHopSet> {
-        let rule = self.pools.rule(prefix);
-        if !self.pools.is_programmed(rule) {
-            return None;
-        }
-        if let Some((latest, for_rule, set)) = &self.latest
-            && (*latest, *for_rule) == (gateway, rule)
-        {
-            return Some(set.clone());
-        }
-        let set = NextHopSet::new([self.pools.next_hop(rule, gateway)]).ok()?;
-        self.latest = Some((gateway, rule, set.clone()));
-        Some(set)
-    }
-}
-
-/// What a change asks of the kernel.
-fn desired(change: RouteChange, sets: &mut Sets) -> Option<Change> {
-    let route = match change {
-        RouteChange::Local { prefix, kind: AnnouncementKind::Block }
-            if sets.pools.is_programmed(sets.pools.rule(&prefix)) =>
-        {
-            Route::blackhole(prefix)
-        }
-        RouteChange::Local { prefix, .. } | RouteChange::Withdrawn { prefix } => {
-            return Some(Change::Remove(prefix));
-        }
-        RouteChange::Learned { prefix, next_hop, .. } => match sets.of(&prefix, gateway(next_hop)) {
-            Some(set) => Route::unicast(prefix, set),
-            None => return Some(Change::Remove(prefix)),
-        },
-        RouteChange::Converged => return None,
-    };
-    Some(Change::Set(route))
 }
 
 fn next_hop_view(decision: &NextHopDecision) -> FibNextHopView {
@@ -224,61 +189,4 @@ fn in_words(told: &RouteExplanation) -> Vec<String> {
         format!("next hop {gateway}: {ways} ({})", view.because)
     };
     std::iter::once(format!("{}: {state}", told.route)).chain(told.next_hops.iter().map(next_hop)).collect()
-}
-
-fn gateway(next_hop: NextHop) -> IpAddr {
-    match next_hop {
-        NextHop::V6WithLinkLocal { global, link_local } if global.is_unspecified() => IpAddr::V6(link_local),
-        other => other.addr(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fib_sync::NextHop as FibNextHop;
-
-    #[test]
-    fn blocks_are_blackholes_and_plain_routes_stay_out() {
-        let prefix = "10.0.0.0/26".parse().unwrap();
-        let block = RouteChange::Local { prefix, kind: AnnouncementKind::Block };
-        assert_eq!(desired(block, &mut Sets::default()), Some(Change::Set(Route::blackhole(prefix))));
-        let route = RouteChange::Local { prefix, kind: AnnouncementKind::Route };
-        assert_eq!(desired(route, &mut Sets::default()), Some(Change::Remove(prefix)));
-    }
-
-    fn learned(prefix: IpNet, next_hop: [u8; 4]) -> RouteChange {
-        let next_hop = std::net::Ipv4Addr::from(next_hop);
-        RouteChange::Learned { prefix, next_hop: NextHop::V4(next_hop), from: IpAddr::V4(next_hop) }
-    }
-
-    #[test]
-    fn learned_routes_go_the_kernels_way_to_their_next_hop() {
-        let prefix = "10.0.0.0/26".parse().unwrap();
-        let set = NextHopSet::new([FibNextHop::recursive([172, 17, 8, 101].into())]).unwrap();
-        let change = desired(learned(prefix, [172, 17, 8, 101]), &mut Sets::default());
-        assert_eq!(change, Some(Change::Set(Route::unicast(prefix, set))));
-    }
-
-    #[test]
-    fn a_pool_that_others_write_stays_out_with_its_blocks() {
-        let pool = FibPool { program: false, ..FibPool::new("10.0.0.0/16".parse().unwrap()) };
-        let mut sets = Sets { pools: Pools::new(&[pool]), latest: None };
-        let prefix = "10.0.0.0/26".parse().unwrap();
-        let block = RouteChange::Local { prefix, kind: AnnouncementKind::Block };
-        assert_eq!(desired(block, &mut sets), Some(Change::Remove(prefix)));
-        assert_eq!(desired(learned(prefix, [172, 17, 8, 101]), &mut sets), Some(Change::Remove(prefix)));
-    }
-
-    #[test]
-    fn routes_of_two_pools_over_one_next_hop_have_a_way_each() {
-        let tunnelled =
-            FibPool { encapsulation: Encapsulation::Ipip, ..FibPool::new("10.1.0.0/16".parse().unwrap()) };
-        let mut sets = Sets { pools: Pools::new(&[tunnelled]), latest: None };
-        let gateway = IpAddr::from([172, 17, 8, 101]);
-        let direct = sets.of(&"10.0.0.0/26".parse().unwrap(), gateway).unwrap();
-        let through = sets.of(&"10.1.0.0/26".parse().unwrap(), gateway).unwrap();
-        assert_eq!(direct.next_hops()[0], FibNextHop::recursive(gateway));
-        assert_eq!(through.to_string(), "via 172.17.8.101 tunnel tunl0 always");
-    }
 }

@@ -29,18 +29,20 @@
 //! # Where things are
 //!
 //! - [`config`]: the desired state, and the steps between two of them;
+//! - [`cluster`]: the desired state from the data of a cluster;
 //! - [`engine`]: the protocol, without I/O and without a clock; for simulations and for other event loops;
 //! - `io`: sockets and the loop around the engine, on tokio;
 //! - [`view`]: what a speaker tells about itself;
 //! - `fib` (feature `fib`): learned routes into the kernel;
 //! - `daemon` (feature `daemon`): configuration file, admin API and command line of both daemons.
 
+pub mod cluster;
 pub mod config;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod engine;
 #[cfg(feature = "fib")]
-pub mod fib;
+mod fib;
 mod io;
 pub mod manual;
 mod speaker;

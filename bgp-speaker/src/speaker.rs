@@ -1,7 +1,7 @@
 //! The library's face: build a speaker, hold its handle, ask, announce, follow routes, stop.
 
 use crate::config::{
-    Announcement, AnnouncementKind, ConfigError, ListenRange, Neighbor, SpeakerConfig, Step, diff,
+    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, SpeakerConfig, Step, diff,
 };
 use crate::engine::{BestRoute, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
@@ -148,8 +148,6 @@ pub struct SpeakerBuilder {
     start: StartKind,
     #[cfg(feature = "fib")]
     fib: Option<fib_sync::FibConfig>,
-    #[cfg(feature = "fib")]
-    fib_pools: Vec<crate::fib::FibPool>,
 }
 
 impl SpeakerBuilder {
@@ -215,11 +213,10 @@ impl SpeakerBuilder {
         self
     }
 
-    /// Rules by destination for what gets into the kernel's FIB, and through which tunnel. Without any, next hops are
+    /// What gets into the kernel's FIB, and through which tunnel. Without rules everything does, and next hops are
     /// reached the way that the kernel's own routes say.
-    #[cfg(feature = "fib")]
-    pub fn fib_pools(mut self, pools: Vec<crate::fib::FibPool>) -> Self {
-        self.fib_pools = pools;
+    pub fn fib_rules(mut self, rules: FibRules) -> Self {
+        self.config.fib_rules = rules;
         self
     }
 
@@ -251,6 +248,8 @@ impl SpeakerBuilder {
         let seed = RandomState::new().hash_one(std::process::id());
         let driver = Driver::new(DriverParts { config: self.config, seed, start, commands })?;
         let listening = driver.listen_addresses();
+        #[cfg(feature = "fib")]
+        let rules = driver.fib_rules();
         let handle = SpeakerHandle {
             commands: sender,
             next_subscriber: Arc::default(),
@@ -259,7 +258,7 @@ impl SpeakerBuilder {
         };
         #[cfg(feature = "fib")]
         let handle = match fib {
-            Some((config, fib)) => handle.with_fib(config, &self.fib_pools, fib),
+            Some((config, fib)) => handle.with_fib(config, fib, rules),
             None => handle,
         };
         let driver = tokio::spawn(driver.run());
@@ -283,8 +282,6 @@ impl Speaker {
             start: StartKind::Fresh,
             #[cfg(feature = "fib")]
             fib: None,
-            #[cfg(feature = "fib")]
-            fib_pools: Vec::new(),
         }
     }
 
@@ -514,11 +511,11 @@ impl SpeakerHandle {
     fn with_fib(
         mut self,
         config: fib_sync::FibConfig,
-        pools: &[crate::fib::FibPool],
         fib: fib_sync::Fib,
+        rules: tokio::sync::watch::Receiver<Arc<FibRules>>,
     ) -> Self {
         let subscription = self.subscribe();
-        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, pools, fib, subscription)));
+        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, fib, subscription, rules)));
         self
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bgp_lab::harness::lab_test;
 use bgp_lab::raw_peer::Feeder;
 use bgp_lab::{Lab, LabError, Namespace, RouteSpec, SeenRoute, secs, wait_until};
-use bgp_speaker::fib::{Encapsulation, EncapsulationWhen, FibPool};
+use bgp_speaker::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
 use bgp_speaker::{Announcement, Neighbor, Speaker, Stop};
 use fib_sync::FibConfig;
 
@@ -54,13 +54,17 @@ fn two_speakers_on_one_host_have_a_table_each() {
                 .neighbor(Neighbor::ibgp(peer).passive())
                 .fib(FibConfig { table, ..FibConfig::default() })
         };
-        let pool = FibPool {
+        let tunnelled = PoolRule {
             encapsulation: Encapsulation::Ipip,
-            when: EncapsulationWhen::CrossSubnet,
-            device: Some("tun0".parse().expect("a name")),
-            ..FibPool::new("10.60.0.0/16".parse().expect("a prefix"))
+            when: EncapsulationMode::CrossSubnet,
+            device: Some("tun0".to_owned()),
+            ..PoolRule::default()
         };
-        let not_ours = FibPool { program: false, ..FibPool::new("10.62.0.0/16".parse().expect("a prefix")) };
+        let not_ours = PoolRule { program: false, ..PoolRule::default() };
+        let pool = |prefix: &str, rule| (prefix.parse().expect("a prefix"), rule);
+        let pools = [pool("10.60.0.0/16", tunnelled), pool("10.62.0.0/16", not_ours.clone())].into();
+        let rules = FibRules { pools, ..FibRules::default() };
+        let direct = PoolRule::default();
         host.namespace.run(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -73,7 +77,7 @@ fn two_speakers_on_one_host_have_a_table_each() {
                 seen: seen.to_owned(),
             };
             let block = Announcement::block("10.60.9.0/26".parse().expect("a prefix"));
-            let first = speaker(a, left.v4.into(), 100).fib_pools(vec![pool, not_ours]).announce(block);
+            let first = speaker(a, left.v4.into(), 100).fib_rules(rules).announce(block);
             let first = runtime.block_on(first.start()).map_err(|error| failed(&error.to_string()))?;
             let second = runtime
                 .block_on(speaker(b, right.v4.into(), 200).start())
@@ -140,6 +144,31 @@ fn two_speakers_on_one_host_have_a_table_each() {
                     "next hop 10.200.0.1: via 10.9.1.254 dev eth0 (over the route to 10.200.0.0/16, protocol 4)",
                 ]
             );
+
+            // Other rules: one pool is another program's now, one has become ours, and one has lost its tunnel.
+            let mut config =
+                runtime.block_on(first.handle().config()).map_err(|error| failed(&error.to_string()))?;
+            let pools = [pool("10.60.0.0/16", direct), pool("10.61.0.0/16", not_ours)].into();
+            config.fib_rules = FibRules { pools, ..FibRules::default() };
+            let steps =
+                runtime.block_on(first.handle().apply(config)).map_err(|error| failed(&error.to_string()))?;
+            let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                steps,
+                [
+                    "fib 10.60.0.0/16 (ipip over tun0 across subnets -> direct)",
+                    "fib 10.61.0.0/16 (none -> direct, by another program)",
+                    "fib 10.62.0.0/16 (direct, by another program -> none)",
+                ]
+            );
+            let of_first = [
+                "10.60.1.0/24 via 10.9.1.2 dev eth0 proto 12 metric 1024",
+                "10.60.2.0/24 via 10.9.1.254 dev eth0 proto 12 metric 1024",
+                "10.62.0.0/24 via 10.9.1.254 dev eth0 proto 12 metric 1024",
+                "6 10.60.9.0/26 proto 12 metric 1024",
+            ];
+            wait_table(&host.namespace, 100, &of_first)?;
+            wait_table(&host.namespace, 200, &of_second)?;
 
             // One leaves; the other does not notice.
             runtime.block_on(first.stop(Stop::Leave)).map_err(|error| failed(&error.to_string()))?;

@@ -3,9 +3,12 @@
 //! [`FIELDS`] classes every field of a session: what a change of it costs a running session. The dry run
 //! prints what [`diff`] returns and the engine carries out the same value, so the two cannot disagree.
 
-use super::{Neighbor, SessionOptions, SpeakerConfig};
+use super::{Encapsulation, EncapsulationMode, FibRules, Neighbor, PoolRule, SessionOptions, SpeakerConfig};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 
 /// What changing a field does to a running session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +60,8 @@ pub enum StepAction {
     Announce,
     /// A prefix is no longer originated.
     Withdraw,
+    /// Other routes go to the kernel, or in another way.
+    Fib,
     /// Listening sockets change.
     Listen,
     /// A filter appears, changes or goes. Where it is for export, neighbours are told what differs; where it is for
@@ -74,6 +79,7 @@ impl fmt::Display for StepAction {
             StepAction::UpdateSession => "update-session",
             StepAction::Announce => "announce",
             StepAction::Withdraw => "withdraw",
+            StepAction::Fib => "fib",
             StepAction::Listen => "listen",
             StepAction::Filter => "filter",
         })
@@ -104,6 +110,18 @@ const FIELDS: &[Field] = &[
     },
     Field { name: "ttl_security", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.ttl_security) },
     Field { name: "next_hop", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.next_hop) },
+    // The interval is settled with the hold time, when the session comes up.
+    Field {
+        name: "keepalive",
+        class: FieldClass::Reset,
+        value: |_, o| o.keepalive_secs.map_or("hold_time / 3".to_owned(), |secs| secs.to_string()),
+    },
+    Field {
+        name: "restart_time",
+        class: FieldClass::Reset,
+        value: |c, o| c.restart_time(o).as_secs().to_string(),
+    },
+    Field { name: "allow_own_as", class: FieldClass::Reset, value: |_, o| o.allow_own_as.to_string() },
     Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
     Field { name: "import", class: FieldClass::Refresh, value: |_, o| o.import.to_string() },
     Field { name: "export", class: FieldClass::Refresh, value: |_, o| o.export.to_string() },
@@ -115,8 +133,11 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     let mut steps = Vec::new();
     diff_filters(old, new, &mut steps);
     let identity = identity_change(old, new);
+    // In a large mesh all but a few are as they were: these cost one comparison.
+    let inherit_the_same = identity.class.is_none() && inherited(old) == inherited(new);
     for (address, neighbor) in &new.neighbors {
         match old.neighbors.get(address) {
+            Some(before) if inherit_the_same && before == neighbor => {}
             None => steps.push(step(StepAction::AddSession, address, String::new())),
             Some(before) => {
                 let mut change = compare(old, &before.options, new, &neighbor.options);
@@ -131,6 +152,7 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     }
     diff_ranges(old, new, &identity, &mut steps);
     diff_announcements(old, new, &mut steps);
+    diff_fib(&old.fib_rules, &new.fib_rules, &mut steps);
     if old.listen != new.listen {
         steps.push(step(StepAction::Listen, format!("{:?}", new.listen), format!("was {:?}", old.listen)));
     }
@@ -186,15 +208,68 @@ fn diff_announcements(old: &SpeakerConfig, new: &SpeakerConfig, steps: &mut Vec<
     }
 }
 
+fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
+    let pools: BTreeSet<&IpNet> = old.pools.keys().chain(new.pools.keys()).collect();
+    for pool in pools {
+        let (before, after) = (old.pools.get(pool), new.pools.get(pool));
+        if before != after {
+            steps.push(step(StepAction::Fib, pool, format!("{} -> {}", pool_text(before), pool_text(after))));
+        }
+    }
+    for range in old.rejected.symmetric_difference(&new.rejected) {
+        let because = if new.rejected.contains(range) { "not for the kernel" } else { "for the kernel" };
+        steps.push(step(StepAction::Fib, range, because.to_owned()));
+    }
+    for address in old.foreign_next_hops.symmetric_difference(&new.foreign_next_hops) {
+        let is_foreign = new.foreign_next_hops.contains(address);
+        let because =
+            if is_foreign { "its routes are written by another program" } else { "its routes are ours" };
+        steps.push(step(StepAction::Fib, address, because.to_owned()));
+    }
+    let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();
+    for prefix in prefixes {
+        let text = |via: Option<&IpAddr>| via.map_or("none".to_owned(), |via| format!("via {via}"));
+        let (before, after) = (text(old.host_routes.get(prefix)), text(new.host_routes.get(prefix)));
+        if before != after {
+            steps.push(step(StepAction::Fib, prefix, format!("{before} -> {after}")));
+        }
+    }
+}
+
+fn pool_text(rule: Option<&PoolRule>) -> String {
+    let Some(rule) = rule else { return "none".to_owned() };
+    let mut text = match rule.encapsulation {
+        Encapsulation::None => "direct".to_owned(),
+        encapsulation => encapsulation.as_str().to_owned(),
+    };
+    if let Some(device) = &rule.device {
+        text.push_str(&format!(" over {device}"));
+    }
+    match (rule.encapsulation, rule.when, rule.subnet) {
+        (Encapsulation::None, ..) | (_, EncapsulationMode::Always, _) => {}
+        (_, EncapsulationMode::CrossSubnet, None) => text.push_str(" across subnets"),
+        (_, EncapsulationMode::CrossSubnet, Some(subnet)) => text.push_str(&format!(" outside {subnet}")),
+    }
+    if !rule.program {
+        text.push_str(", by another program");
+    }
+    text
+}
+
+/// What the options of a session are seen with: see [`FIELDS`] and [`compare`].
+fn inherited(config: &SpeakerConfig) -> impl PartialEq {
+    let restart_time = config.graceful_restart.restart_time;
+    (config.asn, config.hold_time_secs, restart_time, config.filters.clone())
+}
+
 /// Changes of the speaker itself that every OPEN would carry.
 fn identity_change(old: &SpeakerConfig, new: &SpeakerConfig) -> Change {
     let mut change = Change::default();
     change.note(FieldClass::Reset, "router_id", old.router_id, new.router_id);
     let cluster = |c: &SpeakerConfig| c.cluster_id.map_or("none".to_owned(), |id| id.to_string());
     change.note(FieldClass::Reset, "cluster_id", cluster(old), cluster(new));
-    let restart = |c: &SpeakerConfig| (c.graceful_restart.enabled, c.graceful_restart.restart_time.as_secs());
-    let text = |(on, secs): (bool, u64)| if on { format!("{secs} s") } else { "off".to_owned() };
-    change.note(FieldClass::Reset, "graceful_restart", text(restart(old)), text(restart(new)));
+    let restart = |c: &SpeakerConfig| if c.graceful_restart.enabled { "on" } else { "off" };
+    change.note(FieldClass::Reset, "graceful_restart", restart(old), restart(new));
     let addresses = |c: &SpeakerConfig| format!("{:?}", c.local_addresses);
     change.note(FieldClass::Reset, "local_addresses", addresses(old), addresses(new));
     change
@@ -312,6 +387,33 @@ mod tests {
         new.announcements.insert(block.prefix, block);
         assert_eq!(diff(&base(), &new)[0].to_string(), "announce 192.168.1.0/26");
         assert_eq!(diff(&new, &base())[0].action, StepAction::Withdraw);
+    }
+
+    #[test]
+    fn every_field_of_a_pool_makes_a_step() {
+        let ipip = PoolRule {
+            encapsulation: Encapsulation::Ipip,
+            when: EncapsulationMode::CrossSubnet,
+            ..PoolRule::default()
+        };
+        let with = |rule: &PoolRule| {
+            let mut config = base();
+            config.fib_rules.pools.insert("10.1.0.0/16".parse().unwrap(), rule.clone());
+            config
+        };
+        for (rule, expected) in [
+            (PoolRule::default(), "direct"),
+            (PoolRule { encapsulation: Encapsulation::Vxlan, ..ipip.clone() }, "vxlan across subnets"),
+            (PoolRule { when: EncapsulationMode::Always, ..ipip.clone() }, "ipip"),
+            (PoolRule { device: Some("tun9".to_owned()), ..ipip.clone() }, "ipip over tun9 across subnets"),
+            (PoolRule { subnet: "10.0.0.0/24".parse().ok(), ..ipip.clone() }, "ipip outside 10.0.0.0/24"),
+            (PoolRule { program: false, ..ipip.clone() }, "ipip across subnets, by another program"),
+        ] {
+            let steps: Vec<String> = diff(&with(&ipip), &with(&rule)).iter().map(Step::to_string).collect();
+            assert_eq!(steps, [format!("fib 10.1.0.0/16 (ipip across subnets -> {expected})")]);
+        }
+        assert_eq!(diff(&with(&ipip), &with(&ipip)), []);
+        assert_eq!(diff(&with(&ipip), &base())[0].because, "ipip across subnets -> none");
     }
 
     #[test]

@@ -164,6 +164,12 @@ pub struct SessionOptions {
     pub ttl_security: Option<u8>,
     /// Next hop told to the neighbour.
     pub next_hop: NextHopMode,
+    /// Time between KEEPALIVEs; `None`: a third of the hold time. Longer than that third it never is.
+    pub keepalive_secs: Option<u16>,
+    /// How long the neighbour keeps our routes while we are away; `None`: the speaker's.
+    pub restart_time_secs: Option<u16>,
+    /// How often our own AS may be in a received path before it counts as a loop (RFC 4271 §9.1.2 allows none).
+    pub allow_own_as: u8,
     /// More prefixes than this, over all families, end the session with Cease/1 (RFC 4486).
     pub max_prefixes: Option<u32>,
     /// Import policy.
@@ -183,6 +189,9 @@ impl Default for SessionOptions {
             password: None,
             ttl_security: None,
             next_hop: NextHopMode::Auto,
+            keepalive_secs: None,
+            restart_time_secs: None,
+            allow_own_as: 0,
             max_prefixes: None,
             import: PolicyRef::Accept,
             export: PolicyRef::Accept,
@@ -235,6 +244,11 @@ impl Neighbor {
         let mut neighbor = Self::ibgp(address);
         neighbor.options.role = Role::Client;
         neighbor
+    }
+
+    /// What tables and logs call it: its name, or its address.
+    pub fn display_name(&self) -> String {
+        if self.name.is_empty() { self.address.to_string() } else { self.name.clone() }
     }
 
     /// The same neighbour on another TCP port.

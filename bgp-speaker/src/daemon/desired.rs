@@ -5,9 +5,9 @@
 
 use super::Program;
 use super::file::{FileConfig, FileError, Surroundings};
-use super::plan::PlanView;
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
+use crate::view::PlanView;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -99,16 +99,15 @@ impl Desired {
     /// Reads the file again and makes it so. On any error everything stays as it is.
     pub(crate) async fn reload(&mut self) -> Result<Reloaded, DesiredError> {
         let new = self.read()?;
-        let steps = self.handle.apply(self.with_overlay(&new)).await?;
         let old = &self.in_force;
         let after_restart =
             [("admin", old.admin != new.admin), ("fib", old.fib != new.fib), ("etcd", old.etcd != new.etcd)];
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
-        let reloaded = Reloaded { steps, after_restart: after_restart.collect() };
-        // Sections that wait for a restart keep the values that are in force, so that the next reload says so again.
-        self.in_force =
-            FileConfig { admin: old.admin.clone(), fib: old.fib.clone(), etcd: old.etcd.clone(), ..new };
-        Ok(reloaded)
+        let after_restart = after_restart.collect();
+        let new = until_restart(old, new);
+        let steps = self.handle.apply(self.with_overlay(&new)).await?;
+        self.in_force = new;
+        Ok(Reloaded { steps, after_restart })
     }
 
     /// What a reload would do.
@@ -168,10 +167,20 @@ impl Desired {
     }
 
     async fn plan_for(&self, file: &FileConfig) -> Result<PlanView, DesiredError> {
-        let speaker = self.with_overlay(file);
+        let speaker = self.with_overlay(&until_restart(&self.in_force, file.clone()));
         let steps = self.handle.plan(speaker.clone()).await?;
-        Ok(PlanView::new(&node_name(file), &speaker, file.fib.as_ref(), steps))
+        Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
     }
+}
+
+/// What a new file can change without a restart. Sections that wait for one keep the values that are in force, so that
+/// the next reload says so again.
+fn until_restart(in_force: &FileConfig, mut new: FileConfig) -> FileConfig {
+    if in_force.fib.is_some() && new.fib.is_none() {
+        // The kernel is programmed still, and what other programs write there stays theirs.
+        new.speaker.fib_rules.clone_from(&in_force.speaker.fib_rules);
+    }
+    FileConfig { admin: in_force.admin.clone(), fib: in_force.fib, etcd: in_force.etcd.clone(), ..new }
 }
 
 /// What this node is called in plans.
@@ -179,5 +188,28 @@ pub(crate) fn node_name(file: &FileConfig) -> String {
     match &file.etcd {
         Some(etcd) => etcd.node.clone(),
         None => Surroundings::of_this_host(Program::BgpSpeaker, PathBuf::new()).host_name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> FileConfig {
+        let surroundings = Surroundings::of_this_host(Program::BgpSpeaker, PathBuf::new());
+        FileConfig::parse(&format!("router_id = \"10.0.0.1\"\n{text}"), "bgp.toml", &surroundings).unwrap()
+    }
+
+    #[test]
+    fn pools_change_at_once_and_stay_while_a_section_that_is_gone_is_in_force() {
+        let in_force = file("[fib]\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\nprogram = false\n");
+        let changed = file("[fib]\ntable = 7\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\n");
+        let after = until_restart(&in_force, changed.clone());
+        assert_eq!((after.fib, after.speaker), (in_force.fib, changed.speaker));
+        let after = until_restart(&in_force, file("hold_time = 30\n"));
+        assert_eq!((after.fib, after.speaker.hold_time_secs), (in_force.fib, 30));
+        assert_eq!(after.speaker.fib_rules, in_force.speaker.fib_rules);
+        let again = until_restart(&after, file("hold_time = 30\n"));
+        assert_eq!(again.speaker.fib_rules, in_force.speaker.fib_rules);
     }
 }

@@ -6,6 +6,8 @@
 mod announce;
 mod daemon_sections;
 mod effective;
+mod effective_filters;
+mod filters;
 mod identity;
 mod nearest;
 mod problem;
@@ -24,7 +26,7 @@ pub(crate) use values::prefix_from_text;
 
 use super::Program;
 use super::advice::io_text;
-use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, GracefulRestartConfig, Neighbor, SpeakerConfig};
+use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, FibRules, GracefulRestartConfig, SpeakerConfig};
 use reader::{Reader, Section};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -118,7 +120,10 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         notes.extend(note);
         router_id
     });
-    let mut sessions = sessions::Sessions::new(reader, &surroundings.directory);
+    let filters = filters::read(&mut root);
+    let filter_names = filters.keys().map(String::as_str).collect();
+    let mut sessions = sessions::Sessions::new(reader, &surroundings.directory, filter_names);
+    let (fib, pools) = root.section("fib").map(daemon_sections::read_fib).unzip();
     let speaker = SpeakerConfig {
         asn: root.read("asn", values::asn).unwrap_or(DEFAULT_ASN),
         router_id,
@@ -132,10 +137,11 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         neighbors: sessions.neighbors(root.sections("neighbors")),
         listen_ranges: sessions.listen_ranges(root.sections("listen_ranges")),
         announcements: announce::read(reader, root.section("announce")),
-        filters: BTreeMap::new(),
+        filters: filters.clone(),
+        fib_rules: FibRules { pools: pools.unwrap_or_default(), ..FibRules::default() },
     };
     let config = FileConfig {
-        fib: root.section("fib").map(daemon_sections::read_fib),
+        fib,
         admin: daemon_sections::read_admin(root.section("admin"), &surroundings.directory),
         etcd: root.section("etcd").map(|section| daemon_sections::read_etcd(section, surroundings)),
         password_files: sessions.into_password_files(),
@@ -215,9 +221,4 @@ fn read_graceful_restart(root: &mut Section<'_>) -> GracefulRestartConfig {
 
 fn read_addresses(root: &mut Section<'_>) -> Vec<IpAddr> {
     root.list("addresses", values::host).unwrap_or_default().into_iter().map(|(_, address)| address).collect()
-}
-
-/// The name that tables and logs show for a neighbour.
-pub(crate) fn neighbor_name(neighbor: &Neighbor) -> String {
-    if neighbor.name.is_empty() { neighbor.address.to_string() } else { neighbor.name.clone() }
 }

@@ -148,8 +148,8 @@ async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker,
         Program::RouteReflector => StartKind::Unknown,
     };
     let mut builder = Speaker::builder().config(config.speaker.clone()).start_kind(start);
-    if let Some(FibSection { table, protocol, metric, pools }) = config.fib.clone() {
-        builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() }).fib_pools(pools);
+    if let Some(FibSection { table, protocol, metric }) = config.fib {
+        builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
     }
     builder.start().await.map_err(|error| Failure::Failed(error.to_string()))
 }

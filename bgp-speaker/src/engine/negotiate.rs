@@ -1,7 +1,7 @@
 //! Two OPENs in, one session's terms out. Pure.
 
 use super::next_hop::SelfAddresses;
-use crate::config::{Family, GracefulRestartConfig, SessionOptions, SpeakerConfig};
+use crate::config::{Family, SessionOptions, SpeakerConfig};
 use bgp_proto::{
     Afi, AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime, Notification,
     NotificationCode, Open, PeerType, SessionParams, subcode,
@@ -18,6 +18,8 @@ pub struct LocalSide {
     pub open: Open,
     /// The AS that the neighbour must have.
     pub remote_as: Asn,
+    /// Time between KEEPALIVEs that is asked for.
+    pub keepalive: Option<Duration>,
     /// Our addresses on this session.
     pub own: SelfAddresses,
 }
@@ -44,6 +46,8 @@ pub struct Negotiated {
     pub remote_id: BgpId,
     /// `None`: no hold timer and no KEEPALIVEs (RFC 4271 §4.2).
     pub hold_time: Option<Duration>,
+    /// Time between KEEPALIVEs, at most: a third of the hold time, or less if that is asked for.
+    pub keepalive: Option<Duration>,
     /// Families that both announced.
     pub families: Vec<Family>,
     /// It takes ROUTE-REFRESH (RFC 2918).
@@ -87,7 +91,7 @@ pub fn local_open(config: &SpeakerConfig, options: &SessionOptions, flags: Resta
     capabilities.push(Capability::ExtendedMessage);
     capabilities.push(Capability::FourOctetAs(asn));
     if config.graceful_restart.enabled {
-        let restart = graceful_restart(&config.graceful_restart, &options.families, flags);
+        let restart = graceful_restart(config.restart_time(options), &options.families, flags);
         capabilities.push(Capability::GracefulRestart(restart));
     }
     Open {
@@ -100,12 +104,8 @@ pub fn local_open(config: &SpeakerConfig, options: &SessionOptions, flags: Resta
     }
 }
 
-fn graceful_restart(
-    config: &GracefulRestartConfig,
-    families: &[Family],
-    flags: RestartFlags,
-) -> GracefulRestart {
-    let secs = config.restart_time.as_secs().min(RESTART_TIME_MAX_SECS);
+fn graceful_restart(restart_time: Duration, families: &[Family], flags: RestartFlags) -> GracefulRestart {
+    let secs = restart_time.as_secs().min(RESTART_TIME_MAX_SECS);
     GracefulRestart {
         restarting: flags.restarting,
         notification: true,
@@ -155,13 +155,16 @@ pub fn negotiate(local: &LocalSide, remote: &Open) -> Result<Negotiated, Notific
     if takes_ipv6_next_hop(&local.open) && takes_ipv6_next_hop(remote) {
         params.extended_next_hop.insert(AfiSafi::IPV4_UNICAST);
     }
-    let hold_secs = local.open.hold_time.as_secs().min(remote.hold_time.as_secs());
+    let hold_secs = u64::from(local.open.hold_time.as_secs().min(remote.hold_time.as_secs()));
+    let hold_time = (hold_secs > 0).then(|| Duration::from_secs(hold_secs));
+    let a_third = hold_time.map(|time| time / 3);
     Ok(Negotiated {
         params,
         remote_as: remote.asn,
         local_as: local.open.asn,
         remote_id: remote.bgp_id,
-        hold_time: (hold_secs > 0).then(|| Duration::from_secs(u64::from(hold_secs))),
+        hold_time,
+        keepalive: a_third.map(|third| local.keepalive.map_or(third, |asked| asked.min(third))),
         families,
         route_refresh: has(&Capability::RouteRefresh),
         graceful_restart: graceful_restart_of(&local.open).and_then(|_| graceful_restart_of(remote)).cloned(),
@@ -214,6 +217,7 @@ mod tests {
         LocalSide {
             open: local_open(&config, &SessionOptions::default(), FRESH),
             remote_as: config.asn,
+            keepalive: None,
             own: SelfAddresses::default(),
         }
     }
@@ -238,6 +242,27 @@ mod tests {
             let remote = Open { hold_time: HoldTime::from_secs(theirs).unwrap(), ..remote() };
             let negotiated = negotiate(&local(), &remote).unwrap();
             assert_eq!(negotiated.hold_time.map(|time| time.as_secs()), expected);
+        }
+    }
+
+    #[test]
+    fn keepalives_are_sent_as_often_as_asked_and_at_least_thrice_per_hold_time() {
+        for (asked, expected) in [(None, 30), (Some(10), 10), (Some(60), 30)] {
+            let local = LocalSide { keepalive: asked.map(Duration::from_secs), ..local() };
+            let negotiated = negotiate(&local, &remote()).unwrap();
+            assert_eq!(negotiated.keepalive, Some(Duration::from_secs(expected)));
+            let never = Open { hold_time: HoldTime::from_secs(0).unwrap(), ..remote() };
+            assert_eq!(negotiate(&local, &never).unwrap().keepalive, None);
+        }
+    }
+
+    #[test]
+    fn a_session_may_have_a_restart_time_of_its_own() {
+        let config = SpeakerConfig::new([10, 0, 0, 1].into());
+        for (own, expected) in [(None, 120), (Some(90), 90)] {
+            let options = SessionOptions { restart_time_secs: own, ..SessionOptions::default() };
+            let open = local_open(&config, &options, FRESH);
+            assert_eq!(graceful_restart_of(&open).unwrap().restart_time_secs, expected);
         }
     }
 

@@ -465,9 +465,8 @@ impl Session {
 
     fn send_keepalive(&mut self, now: MonoTime, negotiated: &Negotiated, actions: &mut Vec<Action>) {
         actions.push(Action::Send(Box::new(Message::Keepalive)));
-        self.keepalive = negotiated.hold_time.map(|time| {
+        self.keepalive = negotiated.keepalive.map(|interval| {
             self.jitter = self.jitter.wrapping_mul(1_664_525);
-            let interval = time / 3;
             now + interval - interval.mul_f64(0.25 * f64::from(self.jitter >> 16) / 65536.0)
         });
     }

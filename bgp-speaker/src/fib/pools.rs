@@ -1,106 +1,13 @@
 //! Rules by destination: which prefixes get into the kernel, and through which tunnel their next hops are reached.
 
+use crate::config::{EncapsulationMode, FibRules, PoolRule};
 use fib_sync::{InterfaceName, NextHop, Reach, Tunnel, TunnelWhen};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// How routes to the prefixes in one network get into the kernel. Prefixes in no pool get there directly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FibPool {
-    /// The network. Of pools that hold a prefix the longest counts.
-    pub prefix: IpNet,
-    /// Whether routes in it, and blackholes for own blocks in it, are written at all: somebody else may do that.
-    pub program: bool,
-    /// The tunnel to their next hops.
-    pub encapsulation: Encapsulation,
-    /// Which next hops the tunnel is for.
-    pub when: EncapsulationWhen,
-    /// The tunnel's device; `None`: that of [`Encapsulation::default_device`].
-    pub device: Option<InterfaceName>,
-    /// This node's own subnet; `None`: the networks that its interfaces are in.
-    pub subnet: Option<IpNet>,
-}
-
-/// A kind of tunnel. For the kernel they differ in the device alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encapsulation {
-    /// IP in IP.
-    Ipip,
-    /// None: next hops are reached the way that the kernel's own routes say.
-    #[default]
-    None,
-    /// VXLAN. Its neighbour and forwarding entries are somebody else's affair.
-    Vxlan,
-}
-
-impl Encapsulation {
-    /// As in the configuration file and in plans.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ipip => "ipip",
-            Self::None => "none",
-            Self::Vxlan => "vxlan",
-        }
-    }
-
-    /// The device that node agents make for it.
-    pub fn default_device(self) -> Option<&'static str> {
-        match self {
-            Self::Ipip => Some("tunl0"),
-            Self::None => None,
-            Self::Vxlan => Some("vxlan.calico"),
-        }
-    }
-}
-
-/// When a pool's tunnel is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EncapsulationWhen {
-    /// For every next hop.
-    #[default]
-    Always,
-    /// For next hops outside this node's own subnet.
-    CrossSubnet,
-}
-
-impl EncapsulationWhen {
-    /// As in the configuration file and in plans.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::CrossSubnet => "cross-subnet",
-        }
-    }
-}
-
-impl FibPool {
-    /// A pool whose routes are written without any tunnel.
-    pub fn new(prefix: IpNet) -> Self {
-        Self {
-            prefix,
-            program: true,
-            encapsulation: Encapsulation::None,
-            when: EncapsulationWhen::Always,
-            device: None,
-            subnet: None,
-        }
-    }
-
-    fn tunnel(&self) -> Option<Tunnel> {
-        let default = self.encapsulation.default_device()?;
-        let device = self.device.clone().or_else(|| InterfaceName::new(default).ok())?;
-        let when = match (self.when, self.subnet) {
-            (EncapsulationWhen::Always, _) => TunnelWhen::Always,
-            (EncapsulationWhen::CrossSubnet, Some(subnet)) => TunnelWhen::Outside(subnet),
-            (EncapsulationWhen::CrossSubnet, None) => TunnelWhen::CrossSubnet,
-        };
-        Some(Tunnel { device, when })
-    }
-}
-
-/// All pools, ready to be asked for each route.
+/// The rules of all pools, ready to be asked for each route.
 #[derive(Debug, Default)]
-pub(crate) struct Pools {
+pub(super) struct Pools {
     /// Longest prefix first. There are a handful, so the first that fits is found by looking.
     rules: Vec<Rule>,
 }
@@ -113,30 +20,31 @@ struct Rule {
 }
 
 /// The number of a rule, or that there is none for a prefix.
-pub(crate) type RuleId = Option<usize>;
+pub(super) type RuleId = Option<usize>;
 
 impl Pools {
-    pub(crate) fn new(pools: &[FibPool]) -> Self {
-        let mut rules: Vec<Rule> = pools
+    pub(super) fn new(rules: &FibRules) -> Self {
+        let mut rules: Vec<Rule> = rules
+            .pools
             .iter()
-            .map(|pool| Rule { prefix: pool.prefix, program: pool.program, tunnel: pool.tunnel() })
+            .map(|(prefix, rule)| Rule { prefix: *prefix, program: rule.program, tunnel: tunnel(rule) })
             .collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.prefix_len()));
         Self { rules }
     }
 
     /// The rule for a prefix.
-    pub(crate) fn rule(&self, prefix: &IpNet) -> RuleId {
+    pub(super) fn rule(&self, prefix: &IpNet) -> RuleId {
         self.rules.iter().position(|rule| rule.prefix.contains(prefix))
     }
 
     /// Whether what a rule is for gets into the kernel.
-    pub(crate) fn is_programmed(&self, rule: RuleId) -> bool {
+    pub(super) fn is_programmed(&self, rule: RuleId) -> bool {
         self.get(rule).is_none_or(|rule| rule.program)
     }
 
     /// How a BGP next hop is reached by a rule.
-    pub(crate) fn next_hop(&self, rule: RuleId, gateway: IpAddr) -> NextHop {
+    pub(super) fn next_hop(&self, rule: RuleId, gateway: IpAddr) -> NextHop {
         match self.get(rule).and_then(|rule| rule.tunnel.clone()) {
             // A link-local address is a neighbour's, whatever the rule.
             _ if is_link_local(gateway) => NextHop::via(gateway),
@@ -150,6 +58,18 @@ impl Pools {
     }
 }
 
+/// `None` without encapsulation. A valid configuration names devices that there can be.
+fn tunnel(rule: &PoolRule) -> Option<Tunnel> {
+    let default = rule.encapsulation.default_device()?;
+    let device = InterfaceName::new(rule.device.as_deref().unwrap_or(default)).ok()?;
+    let when = match (rule.when, rule.subnet) {
+        (EncapsulationMode::Always, _) => TunnelWhen::Always,
+        (EncapsulationMode::CrossSubnet, Some(subnet)) => TunnelWhen::Outside(subnet),
+        (EncapsulationMode::CrossSubnet, None) => TunnelWhen::CrossSubnet,
+    };
+    Some(Tunnel { device, when })
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
@@ -157,16 +77,22 @@ fn is_link_local(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Encapsulation;
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
     }
 
+    fn pools<const N: usize>(rules: [(&str, PoolRule); N]) -> Pools {
+        let pools = rules.into_iter().map(|(pool, rule)| (net(pool), rule)).collect();
+        Pools::new(&FibRules { pools, ..FibRules::default() })
+    }
+
     #[test]
     fn the_longest_pool_decides_and_prefixes_in_none_are_written_directly() {
-        let pools = Pools::new(&[
-            FibPool { encapsulation: Encapsulation::Ipip, ..FibPool::new(net("192.168.0.0/16")) },
-            FibPool { program: false, ..FibPool::new(net("192.168.4.0/24")) },
+        let pools = pools([
+            ("192.168.0.0/16", PoolRule { encapsulation: Encapsulation::Ipip, ..PoolRule::default() }),
+            ("192.168.4.0/24", PoolRule { program: false, ..PoolRule::default() }),
         ]);
         let gateway: IpAddr = [10, 0, 9, 6].into();
         let tunnel = Tunnel { device: "tunl0".parse().unwrap(), when: TunnelWhen::Always };
@@ -181,26 +107,51 @@ mod tests {
     }
 
     #[test]
+    fn the_class_of_the_pool_decides_over_the_way() {
+        use Encapsulation as E;
+        use EncapsulationMode::{Always, CrossSubnet};
+        let subnet = net("10.0.0.0/24");
+        for (program, encapsulation, when, expected) in [
+            (true, E::None, Always, "via 10.0.9.2 recursive"),
+            (true, E::None, CrossSubnet, "via 10.0.9.2 recursive"),
+            (true, E::Ipip, Always, "via 10.0.9.2 tunnel tunl0 always"),
+            (true, E::Ipip, CrossSubnet, "via 10.0.9.2 tunnel tunl0 outside 10.0.0.0/24"),
+            (true, E::Vxlan, Always, "via 10.0.9.2 tunnel vxlan.calico always"),
+            (false, E::None, Always, ""),
+            (false, E::Ipip, CrossSubnet, ""),
+            (false, E::Vxlan, Always, ""),
+        ] {
+            let rule = PoolRule { program, encapsulation, when, device: None, subnet: Some(subnet) };
+            let pools = pools([("192.168.0.0/16", rule)]);
+            let rule = pools.rule(&net("192.168.3.0/26"));
+            assert_eq!(pools.is_programmed(rule), program);
+            if program {
+                let next_hop = pools.next_hop(rule, [10, 0, 9, 2].into());
+                assert_eq!(next_hop.to_string(), expected, "{encapsulation:?} {when:?}");
+            }
+        }
+    }
+
+    #[test]
     fn across_subnets_goes_by_the_nodes_own_network_where_that_is_known() {
-        let pool = FibPool {
+        let rule = PoolRule {
             encapsulation: Encapsulation::Vxlan,
-            when: EncapsulationWhen::CrossSubnet,
-            ..FibPool::new(net("192.168.0.0/16"))
+            when: EncapsulationMode::CrossSubnet,
+            ..PoolRule::default()
         };
-        assert_eq!(pool.tunnel().unwrap().when, TunnelWhen::CrossSubnet);
-        assert_eq!(pool.tunnel().unwrap().device.as_str(), "vxlan.calico");
-        let known = FibPool {
-            subnet: Some(net("10.0.0.0/24")),
-            device: Some("vx0".parse().unwrap()),
-            ..pool.clone()
-        };
-        assert_eq!(known.tunnel().unwrap().when, TunnelWhen::Outside(net("10.0.0.0/24")));
-        assert_eq!(known.tunnel().unwrap().device.as_str(), "vx0");
+        let unknown = tunnel(&rule).unwrap();
+        assert_eq!((unknown.device.as_str(), unknown.when), ("vxlan.calico", TunnelWhen::CrossSubnet));
+        let known = PoolRule { subnet: Some(net("10.0.0.0/24")), device: Some("vx0".to_owned()), ..rule };
+        let known = tunnel(&known).unwrap();
+        assert_eq!((known.device.as_str(), known.when), ("vx0", TunnelWhen::Outside(net("10.0.0.0/24"))));
     }
 
     #[test]
     fn a_link_local_next_hop_is_a_neighbour() {
         let gateway: IpAddr = "fe80::1".parse().unwrap();
         assert_eq!(Pools::default().next_hop(None, gateway), NextHop::via(gateway));
+        let tunnelled = PoolRule { encapsulation: Encapsulation::Vxlan, ..PoolRule::default() };
+        let pools = pools([("fd00::/16", tunnelled)]);
+        assert_eq!(pools.next_hop(pools.rule(&net("fd00:1::/64")), gateway), NextHop::via(gateway));
     }
 }

@@ -18,7 +18,7 @@ use super::ready::ReadyQueue;
 use super::socket::{READ_BUFFER_BYTES, Socket};
 use super::socket_options;
 use super::subscribers::Subscribers;
-use crate::config::{SpeakerConfig, Step};
+use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
 use crate::speaker::ApplyError;
 use crate::view::StatusView;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Input after which the engine works a batch off although more is queued.
@@ -61,6 +61,8 @@ pub(crate) struct Driver {
     /// Connections that carry their last bytes.
     closing: JoinSet<()>,
     subscribers: Subscribers,
+    /// For whoever writes routes into the kernel.
+    fib_rules: watch::Sender<Arc<FibRules>>,
     ready: Arc<ReadyQueue>,
     ready_now: Vec<ConnId>,
     buffer: Box<[u8]>,
@@ -90,8 +92,10 @@ impl Driver {
         let mut listeners = Listeners::new(events_sender.clone());
         listeners.apply(&parts.config)?;
         let clock = Clock::start();
+        let (fib_rules, _) = watch::channel(Arc::new(parts.config.fib_rules.clone()));
         Ok(Self {
             clock,
+            fib_rules,
             engine: Engine::new(parts.config, parts.seed, parts.start, clock.now()),
             listeners,
             sockets: HashMap::new(),
@@ -108,6 +112,12 @@ impl Driver {
             events_sender,
             beside: HashMap::new(),
         })
+    }
+
+    /// Which routes go to the kernel, now and later.
+    #[cfg(feature = "fib")]
+    pub(crate) fn fib_rules(&self) -> watch::Receiver<Arc<FibRules>> {
+        self.fib_rules.subscribe()
     }
 
     /// Where it listens.
@@ -364,6 +374,11 @@ impl Driver {
         }
         self.listeners.apply(&config)?;
         let steps = self.engine.apply(now, config);
+        if steps.iter().any(|step| step.action == StepAction::Fib) {
+            // The rules first: whoever is told of a route again then finds the new ones.
+            self.fib_rules.send_replace(Arc::new(self.engine.config().fib_rules.clone()));
+            self.subscribers.repeat(&self.engine);
+        }
         self.settle();
         Ok(steps)
     }

@@ -29,13 +29,18 @@ impl Subscribers {
     pub(super) fn next(&mut self, id: u64, reply: Reply<Vec<RouteChange>>, engine: &Engine) {
         let subscriber = self.all.entry(id).or_insert_with(|| {
             let mut subscriber = Subscriber::default();
-            for family in Family::ALL {
-                engine.best_ids(family).for_each(|id| subscriber.note(EngineChange { family, id }));
-            }
+            subscriber.note_all(engine);
             subscriber
         });
         subscriber.waiting = Some(reply);
         subscriber.serve(engine);
+    }
+
+    /// Tells everybody of every route again: it is to be treated in another way now.
+    pub(super) fn repeat(&mut self, engine: &Engine) {
+        for subscriber in self.all.values_mut() {
+            subscriber.note_all(engine);
+        }
     }
 
     /// It has gone.
@@ -61,6 +66,12 @@ impl Subscriber {
     fn note(&mut self, change: EngineChange) {
         if self.queued.insert(change) {
             self.queue.push_back(change);
+        }
+    }
+
+    fn note_all(&mut self, engine: &Engine) {
+        for family in Family::ALL {
+            engine.best_ids(family).for_each(|id| self.note(EngineChange { family, id }));
         }
     }
 

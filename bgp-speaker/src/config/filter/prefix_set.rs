@@ -85,6 +85,7 @@ impl FromStr for PrefixRange {
 /// A set of prefixes. Asking it costs a binary search for each length that its networks have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefixSet {
+    name: Option<String>,
     /// Ascending.
     ranges: Vec<PrefixRange>,
     /// Lengths of IPv4 networks that occur.
@@ -109,6 +110,16 @@ impl PrefixSet {
             }
         }
         set
+    }
+
+    /// The same set with a name, for people.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
+    }
+
+    /// What it is called, if it is called anything.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Its parts, in order.

@@ -7,7 +7,7 @@ use crate::config::{Announcement, AnnouncementKind};
 use crate::daemon::desired::DesiredError;
 use crate::daemon::desired::Reloaded;
 use crate::daemon::file::prefix_from_text;
-use crate::daemon::plan::PlanView;
+use crate::view::PlanView;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};

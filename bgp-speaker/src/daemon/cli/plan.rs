@@ -8,7 +8,7 @@ use crate::daemon::advice::io_text;
 use crate::daemon::desired::node_name;
 use crate::daemon::file::FileConfig;
 use crate::daemon::human::count;
-use crate::daemon::plan::PlanView;
+use crate::view::PlanView;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -55,9 +55,10 @@ fn first_start(file: &FileConfig) -> PlanView {
         listen_ranges: Vec::new(),
         announcements: Default::default(),
         filters: Default::default(),
+        fib_rules: Default::default(),
         ..file.speaker.clone()
     };
-    PlanView::new(&node_name(file), &file.speaker, file.fib.as_ref(), diff(&nothing, &file.speaker))
+    PlanView::new(&node_name(file), &file.speaker, file.fib.is_some(), diff(&nothing, &file.speaker))
 }
 
 fn render(plan: &PlanView) -> String {

@@ -3,9 +3,10 @@
 use super::Surroundings;
 use super::reader::{Section, kind};
 use super::values;
-use crate::config::Secret;
-use crate::fib::{Encapsulation, EncapsulationWhen, FibPool};
+use crate::config::{Encapsulation, EncapsulationMode, PoolRule, Secret};
 use fib_sync::InterfaceName;
+use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
@@ -23,8 +24,8 @@ const TABLE_LOCAL: u32 = 255;
 /// rtm_protocol of BIRD, which node daemons of this kind have long used.
 const DEFAULT_PROTOCOL: u8 = 12;
 
-/// Which kernel routes are ours, and how they are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which kernel routes are ours, and how they are made. Its pools are rules of the speaker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FibSection {
     /// Routing table.
     pub(crate) table: u32,
@@ -32,13 +33,11 @@ pub(crate) struct FibSection {
     pub(crate) protocol: u8,
     /// Metric of our routes.
     pub(crate) metric: u32,
-    /// Rules by destination.
-    pub(crate) pools: Vec<FibPool>,
 }
 
 impl Default for FibSection {
     fn default() -> Self {
-        Self { table: TABLE_MAIN, protocol: DEFAULT_PROTOCOL, metric: 1024, pools: Vec::new() }
+        Self { table: TABLE_MAIN, protocol: DEFAULT_PROTOCOL, metric: 1024 }
     }
 }
 
@@ -93,26 +92,26 @@ pub(crate) struct EtcdSection {
     pub(crate) password: Option<Secret>,
 }
 
-pub(super) fn read_fib(mut section: Section<'_>) -> FibSection {
+/// The section, and what is done with routes by pool.
+pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, BTreeMap<IpNet, PoolRule>) {
     let defaults = FibSection::default();
     let fib = FibSection {
         table: section.read("table", table).unwrap_or(defaults.table),
         // 0 to 4 belong to the kernel and to `ip route`.
         protocol: section.read("protocol", values::integer(5..=u8::MAX)).unwrap_or(defaults.protocol),
         metric: section.read("metric", values::integer(0..=u32::MAX)).unwrap_or(defaults.metric),
-        pools: read_pools(section.sections("pools")),
     };
+    let pools = read_pools(section.sections("pools"));
     section.finish();
-    fib
+    (fib, pools)
 }
 
-fn read_pools(sections: Vec<Section<'_>>) -> Vec<FibPool> {
-    let mut pools: Vec<FibPool> = Vec::new();
+fn read_pools(sections: Vec<Section<'_>>) -> BTreeMap<IpNet, PoolRule> {
+    let mut pools = BTreeMap::new();
     for mut section in sections {
-        let pool = read_pool(&mut section);
-        match pool {
-            Some(pool) if pools.iter().any(|other| other.prefix == pool.prefix) => {
-                section.report("prefix", format!("{} is a pool already", pool.prefix));
+        match read_pool(&mut section) {
+            Some((prefix, _)) if pools.contains_key(&prefix) => {
+                section.report("prefix", format!("{prefix} is a pool already"));
             }
             pool => pools.extend(pool),
         }
@@ -121,29 +120,28 @@ fn read_pools(sections: Vec<Section<'_>>) -> Vec<FibPool> {
     pools
 }
 
-fn read_pool(section: &mut Section<'_>) -> Option<FibPool> {
-    let prefix = section.required("prefix", values::prefix);
+fn read_pool(section: &mut Section<'_>) -> Option<(IpNet, PoolRule)> {
     let encapsulations = [Encapsulation::None, Encapsulation::Ipip, Encapsulation::Vxlan];
-    let whens = [EncapsulationWhen::Always, EncapsulationWhen::CrossSubnet];
-    let program = section.read("program", values::boolean);
-    let encapsulation =
-        section.read("encapsulation", values::word(&encapsulations.map(|one| (one.as_str(), one))));
-    let when = section.read("when", values::word(&whens.map(|one| (one.as_str(), one))));
-    let device = section.read("device", interface);
-    let subnet = section.read("subnet", values::prefix);
-    let defaults = FibPool::new(prefix?);
-    Some(FibPool {
-        program: program.unwrap_or(defaults.program),
-        encapsulation: encapsulation.unwrap_or(defaults.encapsulation),
-        when: when.unwrap_or(defaults.when),
-        device,
-        subnet,
-        ..defaults
-    })
+    let whens = [EncapsulationMode::Always, EncapsulationMode::CrossSubnet];
+    let defaults = PoolRule::default();
+    let prefix = section.required("prefix", values::prefix);
+    let rule = PoolRule {
+        program: section.read("program", values::boolean).unwrap_or(defaults.program),
+        encapsulation: section
+            .read("encapsulation", values::word(&encapsulations.map(|one| (one.as_str(), one))))
+            .unwrap_or(defaults.encapsulation),
+        when: section
+            .read("when", values::word(&whens.map(|one| (one.as_str(), one))))
+            .unwrap_or(defaults.when),
+        device: section.read("device", interface),
+        subnet: section.read("subnet", values::prefix),
+    };
+    Some((prefix?, rule))
 }
 
-fn interface(value: &DeValue<'_>) -> Result<InterfaceName, String> {
-    InterfaceName::new(&values::string(value)?).map_err(|error| error.to_string())
+fn interface(value: &DeValue<'_>) -> Result<String, String> {
+    let name = InterfaceName::new(&values::string(value)?).map_err(|error| error.to_string())?;
+    Ok(name.as_str().to_owned())
 }
 
 pub(super) fn read_admin(section: Option<Section<'_>>, directory: &Path) -> AdminConfig {

@@ -1,13 +1,14 @@
 //! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
 
+use super::effective_filters::{FilterKeys, prefix_sets};
 use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
-    Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role,
-    SessionOptions, SpeakerConfig,
+    Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange, Neighbor,
+    NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
 };
-use crate::fib::FibPool;
 use ipnet::IpNet;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -32,7 +33,11 @@ struct Document<'a> {
     neighbors: Vec<NeighborKeys<'a>>,
     listen_ranges: Vec<RangeKeys<'a>>,
     announce: Announce,
-    fib: Option<Fib>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    prefix_sets: BTreeMap<&'a str, Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    filters: BTreeMap<&'a str, FilterKeys>,
+    fib: Option<Fib<'a>>,
     etcd: Option<Etcd<'a>>,
     admin: Admin<'a>,
 }
@@ -80,6 +85,9 @@ struct SessionKeys<'a> {
     password_file: Option<&'a Path>,
     ttl_security: Option<u8>,
     next_hop: NextHopMode,
+    keepalive: Option<u16>,
+    restart_time: Option<u16>,
+    allow_own_as: u8,
     max_prefixes: Option<u32>,
     import: PolicyKeys<'a>,
     export: PolicyKeys<'a>,
@@ -108,20 +116,20 @@ struct RouteKeys {
 }
 
 #[derive(Serialize)]
-struct Fib {
+struct Fib<'a> {
     table: Table,
     protocol: u8,
     metric: u32,
-    pools: Vec<Pool>,
+    pools: Vec<Pool<'a>>,
 }
 
 #[derive(Serialize)]
-struct Pool {
-    prefix: IpNet,
+struct Pool<'a> {
+    prefix: &'a IpNet,
     program: bool,
-    encapsulation: &'static str,
-    when: &'static str,
-    device: Option<String>,
+    encapsulation: Encapsulation,
+    when: EncapsulationMode,
+    device: Option<&'a str>,
     subnet: Option<IpNet>,
 }
 
@@ -172,7 +180,9 @@ impl<'a> Document<'a> {
                 .collect(),
             listen_ranges: speaker.listen_ranges.iter().map(|range| RangeKeys::of(config, range)).collect(),
             announce: Announce::of(speaker),
-            fib: config.fib.as_ref().map(Fib::of),
+            prefix_sets: prefix_sets(&speaker.filters),
+            filters: speaker.filters.iter().map(|(name, filter)| (&**name, FilterKeys::of(filter))).collect(),
+            fib: config.fib.map(|fib| Fib::of(fib, speaker)),
             etcd: config.etcd.as_ref().map(Etcd::of),
             admin: Admin::of(&config.admin),
         }
@@ -215,6 +225,9 @@ impl<'a> SessionKeys<'a> {
             password_file: config.password_files.get(whose).map(AsRef::as_ref),
             ttl_security: options.ttl_security,
             next_hop: options.next_hop,
+            keepalive: options.keepalive_secs,
+            restart_time: options.restart_time_secs,
+            allow_own_as: options.allow_own_as,
             max_prefixes: options.max_prefixes,
             import: PolicyKeys::of(&options.import),
             export: PolicyKeys::of(&options.export),
@@ -244,19 +257,24 @@ impl RouteKeys {
     }
 }
 
-impl Fib {
-    fn of(fib: &FibSection) -> Self {
+impl<'a> Fib<'a> {
+    fn of(fib: FibSection, speaker: &'a SpeakerConfig) -> Self {
         let table = table_name(fib.table).map_or(Table::Number(fib.table), Table::Name);
-        let pool = |pool: &FibPool| Pool {
-            prefix: pool.prefix,
-            program: pool.program,
-            encapsulation: pool.encapsulation.as_str(),
-            when: pool.when.as_str(),
-            device: pool.device.as_ref().map(ToString::to_string),
-            subnet: pool.subnet,
-        };
-        let pools = fib.pools.iter().map(pool).collect();
+        let pools = speaker.fib_rules.pools.iter().map(Pool::of).collect();
         Self { table, protocol: fib.protocol, metric: fib.metric, pools }
+    }
+}
+
+impl<'a> Pool<'a> {
+    fn of((prefix, rule): (&'a IpNet, &'a PoolRule)) -> Self {
+        Self {
+            prefix,
+            program: rule.program,
+            encapsulation: rule.encapsulation,
+            when: rule.when,
+            device: rule.device.as_deref(),
+            subnet: rule.subnet,
+        }
     }
 }
 

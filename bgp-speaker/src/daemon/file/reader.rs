@@ -183,8 +183,46 @@ impl<'a> Section<'a> {
         elements.into_iter().filter_map(|(path, element)| self.as_section(element, path)).collect()
     }
 
-    /// Reports the keys that nobody asked for.
+    /// The tables of a table, by names that the file chooses. The names that `refuse` has something against are
+    /// reported.
+    pub(super) fn named_sections(
+        &mut self,
+        key: &'static str,
+        refuse: impl Fn(&str) -> Option<&'static str>,
+    ) -> Vec<(&'a str, Section<'a>)> {
+        let named = self.named(key, refuse);
+        named
+            .into_iter()
+            .filter_map(|(name, path, value)| Some((name, self.as_section(value, path)?)))
+            .collect()
+    }
+
+    /// The arrays of a table, by names that the file chooses, as [`Section::list`] reads each.
+    pub(super) fn named_lists<T>(
+        &mut self,
+        key: &'static str,
+        refuse: impl Fn(&str) -> Option<&'static str>,
+        parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
+    ) -> Vec<(&'a str, Vec<T>)> {
+        let named = self.named(key, refuse);
+        let mut lists = Vec::new();
+        for (name, path, value) in named {
+            let elements = self.elements_of(value, &path).unwrap_or_default();
+            let parsed = elements.into_iter().filter_map(|(path, element)| {
+                parse(element).map_err(|message| self.reader.report(&path, message)).ok()
+            });
+            lists.push((name, parsed.collect()));
+        }
+        lists
+    }
+
+    /// Reports the keys that nobody asked for, and will.
     pub(super) fn finish(self) {
+        self.report_unknown();
+    }
+
+    /// Reports the keys that nobody asked for until now.
+    pub(super) fn report_unknown(&self) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if self.known.contains(&name) {
@@ -207,11 +245,34 @@ impl<'a> Section<'a> {
         Some(value.get_ref())
     }
 
+    fn named(
+        &mut self,
+        key: &'static str,
+        refuse: impl Fn(&str) -> Option<&'static str>,
+    ) -> Vec<(&'a str, String, &'a DeValue<'a>)> {
+        let Some(section) = self.section(key) else { return Vec::new() };
+        let mut named = Vec::new();
+        for (name, value) in section.table {
+            let (offset, name) = (name.span().start, name.get_ref().as_ref());
+            let path = section.key_path(name);
+            self.reader.note(&path, offset);
+            match refuse(name) {
+                Some(message) => self.reader.report_at(offset, &path, message),
+                None => named.push((name, path, value.get_ref())),
+            }
+        }
+        named
+    }
+
     fn elements(&mut self, key: &'static str) -> Option<Vec<(String, &'a DeValue<'a>)>> {
         let value = self.value(key)?;
         let path = self.key_path(key);
+        self.elements_of(value, &path)
+    }
+
+    fn elements_of(&self, value: &'a DeValue<'a>, path: &str) -> Option<Vec<(String, &'a DeValue<'a>)>> {
         let Some(array) = value.as_array() else {
-            self.report(key, format!("expected an array, found {}", kind(value)));
+            self.reader.report(path, format!("expected an array, found {}", kind(value)));
             return None;
         };
         let elements = array.iter().enumerate().map(|(index, element)| {

@@ -1,8 +1,9 @@
 //! `[[neighbors]]` and `[[listen_ranges]]`.
 
+use super::filters::policy;
 use super::reader::{Reader, Section};
 use super::values;
-use crate::config::{Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions};
+use crate::config::{Family, ListenRange, Neighbor, NextHopMode, Role, Secret, SessionOptions};
 use crate::daemon::advice::io_text;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -16,13 +17,14 @@ const PASSWORD_BYTES_MAX: usize = 80;
 pub(super) struct Sessions<'a> {
     reader: &'a Reader<'a>,
     directory: &'a Path,
+    filter_names: Vec<&'a str>,
     password_files: BTreeMap<String, PathBuf>,
 }
 
 impl<'a> Sessions<'a> {
-    /// `directory` is what relative paths are relative to.
-    pub(super) fn new(reader: &'a Reader<'a>, directory: &'a Path) -> Self {
-        Self { reader, directory, password_files: BTreeMap::new() }
+    /// `directory` is what relative paths are relative to, `filter_names` what policies can name.
+    pub(super) fn new(reader: &'a Reader<'a>, directory: &'a Path, filter_names: Vec<&'a str>) -> Self {
+        Self { reader, directory, filter_names, password_files: BTreeMap::new() }
     }
 
     /// Where the passwords came from, by neighbour address or range prefix.
@@ -110,9 +112,13 @@ impl<'a> Sessions<'a> {
             password,
             ttl_security: section.read("ttl_security", values::integer(1..=u8::MAX)),
             next_hop: section.read("next_hop", values::word(&NEXT_HOPS)).unwrap_or_default(),
+            keepalive_secs: section.read("keepalive", values::integer(1..=u16::MAX)),
+            // 12 bits on the wire, RFC 4724 §3.
+            restart_time_secs: section.read("restart_time", values::integer(0..=4095u16)),
+            allow_own_as: section.read("allow_own_as", values::integer(0..=u8::MAX)).unwrap_or_default(),
             max_prefixes: section.read("max_prefixes", values::integer(1..=u32::MAX)),
-            import: section.read("import", policy).unwrap_or_default(),
-            export: section.read("export", policy).unwrap_or_default(),
+            import: section.read("import", policy(&self.filter_names)).unwrap_or_default(),
+            export: section.read("export", policy(&self.filter_names)).unwrap_or_default(),
         };
         if options.local_as.is_some_and(|asn| asn.0 == 0) {
             section.report("local_as", "AS 0 is reserved; use a number from 1 to 4294967295");
@@ -156,14 +162,6 @@ fn read_addressing(section: &mut Section<'_>, neighbor: &mut Neighbor) {
     }
     neighbor.passive = section.read("passive", values::boolean).unwrap_or(neighbor.passive);
     neighbor.enabled = section.read("enabled", values::boolean).unwrap_or(neighbor.enabled);
-}
-
-fn policy(value: &toml::de::DeValue<'_>) -> Result<PolicyRef, String> {
-    match values::text(value)?.as_str() {
-        "accept" => Ok(PolicyRef::Accept),
-        "reject" => Ok(PolicyRef::Reject),
-        name => Err(format!("there is no filter \"{name}\"; use \"accept\" or \"reject\"")),
-    }
 }
 
 /// The first line of the file, without its end.

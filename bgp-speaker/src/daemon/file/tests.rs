@@ -1,6 +1,8 @@
 use super::*;
-use crate::config::{AnnouncementKind, NextHopMode, Role};
-use crate::fib::{Encapsulation, EncapsulationWhen, FibPool};
+use crate::config::filter::{Action, Condition, Then};
+use crate::config::{
+    AnnouncementKind, Encapsulation, EncapsulationMode, NextHopMode, PolicyRef, PoolRule, Role,
+};
 
 fn surroundings(program: Program) -> Surroundings {
     Surroundings {
@@ -80,13 +82,17 @@ ttl_security = 1
 next_hop = "self"
 max_prefixes = 100000
 hold_time = 30
-import = "reject"
-export = "accept"
+keepalive = 5
+restart_time = 90
+allow_own_as = 2
+import = "in"
+export = ["in", "out"]
 
 [[neighbors]]
 address = "fd00::2"
 remote_as = 65001
 local_as = 65000
+import = "reject"
 
 [[listen_ranges]]
 prefix = "10.0.0.0/8"
@@ -99,6 +105,47 @@ blocks = ["192.168.1.0/26", "fd00:1::/64"]
 routes = [
   { prefix = "10.96.0.0/12", med = 5, local_pref = 200, communities = ["64512:1"], large_communities = ["1:2:3"] },
 ]
+
+[prefix_sets]
+pods = ["10.244.0.0/16+", "fd00:10:244::/48{64,64}"]
+
+[filters.in]
+default = "next"
+
+[[filters.in.rules]]
+name = "everything"
+match.family = "ipv4-unicast"
+match.prefix = ["10.0.0.0/8{16,24}"]
+match.not_prefix = ["10.1.0.0/16"]
+match.prefix_set = "pods"
+match.not_prefix_set = "pods"
+match.next_hop = ["10.0.0.1", "fd00::/64"]
+match.neighbor = ["10.0.0.0/24"]
+match.session = "ebgp"
+match.source = "peers"
+match.as_path_start = [65001, "1.10"]
+match.as_path_contains = [65002]
+match.as_path_origin = [65003]
+match.as_path_length = [1, 5]
+match.communities = ["65000:1", "rt:65000:1"]
+match.any_community = ["65000:*", "1:*:3"]
+match.interface = ["cali*"]
+match.local_pref = 100
+match.med = [0, 10]
+set.communities = ["65000:1"]
+set.delete_communities = ["65000:*"]
+set.add_communities = ["no-export", "1:2:3"]
+set.local_pref = 200
+set.med = "none"
+set.prepend = [65001, 65001]
+set.next_hop = "10.0.0.1"
+then = "next"
+
+[[filters.in.rules]]
+then = "reject"
+
+[filters.out]
+rules = [{ match = { priority = [512, 1024] }, set = { priority = 512, med = 5, next_hop = "self" }, then = "accept" }]
 
 [fib]
 table = 100
@@ -151,6 +198,12 @@ fn every_key_is_read() {
     let second = &speaker.neighbors[&"fd00::2".parse::<IpAddr>().unwrap()];
     assert_eq!(second.options.local_as.unwrap().0, 65000);
     assert_eq!(speaker.listen_ranges[0].max_sessions, 50);
+    assert_eq!(first.options.export, PolicyRef::Filters(vec!["in".to_owned(), "out".to_owned()]));
+    let (all, out) = (&speaker.filters["in"], &speaker.filters["out"]);
+    assert_eq!((all.rules[0].conditions.len(), all.rules[0].actions.len()), (18, 7));
+    assert_eq!((all.default, out.default), (Then::Next, Then::Reject));
+    assert_eq!(out.rules[0].conditions, [Condition::LocalPref(2_147_482_623..=2_147_483_135)]);
+    assert_eq!(out.rules[0].actions[0], Action::SetLocalPref(2_147_483_135));
     let service = &speaker.announcements[&"10.96.0.0/12".parse().unwrap()];
     assert_eq!(
         (service.kind, service.med, service.local_pref),
@@ -158,16 +211,18 @@ fn every_key_is_read() {
     );
     assert_eq!(service.communities[0].to_string(), "64512:1");
     assert_eq!(speaker.announcements[&"fd00:1::/64".parse().unwrap()].kind, AnnouncementKind::Block);
-    let tunnelled = FibPool {
+    let tunnelled = PoolRule {
+        program: true,
         encapsulation: Encapsulation::Ipip,
-        when: EncapsulationWhen::CrossSubnet,
-        device: Some("tunl1".parse().unwrap()),
+        when: EncapsulationMode::CrossSubnet,
+        device: Some("tunl1".to_owned()),
         subnet: Some("10.0.0.0/24".parse().unwrap()),
-        ..FibPool::new("192.168.0.0/16".parse().unwrap())
     };
-    let not_ours = FibPool { program: false, ..FibPool::new("172.16.0.0/16".parse().unwrap()) };
-    let pools = vec![tunnelled, not_ours];
-    assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20, pools }));
+    let not_ours = PoolRule { program: false, ..PoolRule::default() };
+    let pool = |prefix: &str, rule| (prefix.parse().unwrap(), rule);
+    let pools = [pool("192.168.0.0/16", tunnelled), pool("172.16.0.0/16", not_ours)].into();
+    assert_eq!(speaker.fib_rules, FibRules { pools, ..FibRules::default() });
+    assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
     assert_eq!(config.etcd.as_ref().unwrap().model, EtcdModel::Registry);
     assert_eq!(config.admin.listen, None);
     assert_eq!(config.notes, Vec::<String>::new());
@@ -259,7 +314,7 @@ protocol = 2
             "bgp.toml:13:8: neighbors[1].role: \"clinet\" is unknown; did you mean \"client\"?",
             "bgp.toml:14:1: neighbors[1].colour: unknown key; known keys here: address, name, port, local_address, \
              passive, enabled, password_file, remote_as, local_as, role, families, hold_time, ttl_security, \
-             next_hop, max_prefixes, import, export",
+             next_hop, keepalive, restart_time, allow_own_as, max_prefixes, import, export",
             "bgp.toml:16:1: neighbors[2].address: is missing",
             "bgp.toml:18:13: neighbors[2].families[0]: \"ipv4\" is unknown; use \"ipv4-unicast\" or \"ipv6-unicast\"",
             "bgp.toml:18:37: neighbors[2].families[2]: ipv6-unicast is listed twice",
@@ -311,8 +366,79 @@ prefix = "10.0.0.0/8"
             "bgp.toml:12:8: neighbors[1].role: \"client\" is for neighbours of our own AS only",
             "bgp.toml:13:13: neighbors[1].hold_time: 1 s is not allowed; use 0 (no hold timer) or at least 3",
             "bgp.toml:16:12: neighbors[2].families: name at least one of \"ipv4-unicast\", \"ipv6-unicast\"",
-            "bgp.toml:19:10: listen_ranges[0].import: there is no filter \"customers\"; use \"accept\" or \"reject\"",
+            "bgp.toml:19:10: listen_ranges[0].import: there is no filter \"customers\"; define [filters.customers], or \
+             use \"accept\" or \"reject\"",
             "bgp.toml:21:10: listen_ranges[1].prefix: 10.0.0.0/8 is already listen_ranges[0] (line 17)",
+        ]
+    );
+}
+
+#[test]
+fn all_mistakes_of_filters_are_reported_at_once() {
+    let text = r#"
+[prefix_sets]
+pods = ["10.244.0.1/16", "10.244.0.0/16{8,12}", 7]
+"two words" = []
+nodes = "10.0.0.0/8"
+[filters.accept]
+[filters.customers]
+defualt = "reject"
+[[filters.customers.rules]]
+match = { prefixes = [], prefix_set = "pod", session = "iBGP", local_pref = [2, 1], med = [1], priority = 5 }
+set = { med = "no", next_hop = "me", add_communities = ["65000"], local_pref = 1, priority = 1, colour = 1 }
+[[filters.customers.rules]]
+then = "reject"
+set = { prepend = [65001] }
+[[filters.customers.rules]]
+then = "accept"
+set = { next_hop = "self", prepend = [] }
+[[neighbors]]
+address = "10.0.0.2"
+import = "customer"
+export = []
+[[neighbors]]
+address = "10.0.0.3"
+import = ["customers", "peers"]
+[[neighbors]]
+address = "10.0.0.4"
+import = "customers"
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "bgp.toml:3:9: prefix_sets.pods[0]: 10.244.0.1/16 has bits set beyond its length; did you mean \
+             \"10.244.0.0/16\"?",
+            "bgp.toml:3:26: prefix_sets.pods[1]: no prefix is inside 10.244.0.0/16 and has 8 to 12 bits",
+            "bgp.toml:3:49: prefix_sets.pods[2]: expected a string, found a number",
+            "bgp.toml:4:1: prefix_sets.two words: a name is made of letters, digits, \"-\", \"_\" and \".\"",
+            "bgp.toml:5:1: prefix_sets.nodes: expected an array, found a string",
+            "bgp.toml:6:10: filters.accept: is a policy of its own; choose another name",
+            "bgp.toml:8:1: filters.customers.defualt: unknown key; did you mean \"default\"?",
+            "bgp.toml:9:1: filters.customers.rules[0].then: is missing",
+            "bgp.toml:10:11: filters.customers.rules[0].match.prefixes: unknown key; did you mean \"prefix\"?",
+            "bgp.toml:10:39: filters.customers.rules[0].match.prefix_set: there is no prefix set \"pod\"; did you mean \
+             \"pods\"?",
+            "bgp.toml:10:56: filters.customers.rules[0].match.session: \"iBGP\" is unknown; did you mean \"ibgp\"?",
+            "bgp.toml:10:77: filters.customers.rules[0].match.local_pref: 2 is greater than 1; write [1, 2]",
+            "bgp.toml:10:91: filters.customers.rules[0].match.med: expected a number, or two of them: [FROM, TO]",
+            "bgp.toml:11:15: filters.customers.rules[0].set.med: \"no\" is not a number, nor \"none\" for no MED",
+            "bgp.toml:11:32: filters.customers.rules[0].set.next_hop: \"me\" is not an address such as \"10.0.0.1\" or \
+             \"fd00::1\"; or use \"self\" or \"unchanged\"",
+            "bgp.toml:11:57: filters.customers.rules[0].set.add_communities[0]: \"65000\" is not a community such as \
+             \"65000:100\", \"no-export\", \"64496:1:2\" or \"rt:65000:100\"",
+            "bgp.toml:11:94: filters.customers.rules[0].set.priority: is another way to write local_pref; give one of \
+             them",
+            "bgp.toml:11:97: filters.customers.rules[0].set.colour: unknown key; known keys here: communities, \
+             delete_communities, add_communities, local_pref, priority, med, prepend, next_hop",
+            "bgp.toml:12:1: filters.customers.rules[1]: a rejected route cannot be changed; accept it, or change \
+             nothing",
+            "bgp.toml:15:1: filters.customers.rules[2]: there is no AS to prepend; name at least one",
+            "bgp.toml:20:10: neighbors[0].import: there is no filter \"customer\"; did you mean \"customers\"?",
+            "bgp.toml:21:10: neighbors[0].export: names no filter; use \"accept\" to let everything pass",
+            "bgp.toml:24:10: neighbors[1].import: there is no filter \"peers\"; define [filters.peers], or use \
+             \"accept\" or \"reject\"",
+            "bgp.toml:27:10: neighbors[2].import: filter \"customers\" sets a next hop of \"self\" or \"unchanged\", \
+             which only \"export\" can do",
         ]
     );
 }
@@ -414,5 +540,26 @@ fn the_examples_are_right() {
         let config = FileConfig::parse(text, "example.toml", &surroundings(program)).unwrap();
         assert!(!config.speaker.neighbors.is_empty());
         assert_eq!(config.notes, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_examples_of_the_manual_and_the_readme_are_right() {
+    for text in [include_str!("../../manual/filters.rs"), include_str!("../../../../README.md")] {
+        let lines = text.lines().map(|line| line.strip_prefix("//!").unwrap_or(line).trim_start());
+        let mut examples = Vec::new();
+        let mut lines = lines.peekable();
+        while let Some(line) = lines.next() {
+            if line == "```toml" {
+                let example: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+                examples.push(example.join("\n"));
+            }
+        }
+        assert!(!examples.is_empty());
+        for example in examples {
+            let surroundings = surroundings(Program::RouteReflector);
+            let config = FileConfig::parse(&example, "example", &surroundings);
+            assert!(config.is_ok(), "{example}\n{:?}", config.map_err(|error| error.lines()));
+        }
     }
 }

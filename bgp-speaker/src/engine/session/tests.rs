@@ -205,7 +205,12 @@ fn open(hold_secs: u16) -> Event {
 
 fn connected(hold_secs: u16) -> Event {
     let open = Open { bgp_id: BgpId(1), ..remote(hold_secs) };
-    Event::TcpConnected(Box::new(LocalSide { remote_as: open.asn, open, own: SelfAddresses::default() }))
+    Event::TcpConnected(Box::new(LocalSide {
+        remote_as: open.asn,
+        keepalive: None,
+        open,
+        own: SelfAddresses::default(),
+    }))
 }
 
 /// A machine in a state, at the start of time, without jitter.

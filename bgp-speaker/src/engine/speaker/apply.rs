@@ -36,7 +36,11 @@ impl Engine {
             match (step.action, address, prefix) {
                 (StepAction::Announce | StepAction::Withdraw, _, Some(prefix)) => self.originate(prefix),
                 (
-                    StepAction::Listen | StepAction::Filter | StepAction::Announce | StepAction::Withdraw,
+                    StepAction::Fib
+                    | StepAction::Filter
+                    | StepAction::Listen
+                    | StepAction::Announce
+                    | StepAction::Withdraw,
                     ..,
                 ) => {}
                 (action, Some(address), _) => self.change_neighbor(now, action, address),

@@ -385,9 +385,15 @@ impl Engine {
         let terms = &established.terms;
         let set = self.attrs.set(attr);
         let record = set.record;
-        let has_local_as =
-            || decode_canonical(set.wire).as_path.is_some_and(|path| path.contains(terms.local_as));
-        let has_own_as = record.has_own_as || (terms.local_as != self.config.asn && has_local_as());
+        let has_more_than = |count: u8, asn| {
+            let path = decode_canonical(set.wire).as_path;
+            path.is_some_and(|path| path.asns().filter(|other| *other == asn).count() > usize::from(count))
+        };
+        let has_own_as = match peer.options().allow_own_as {
+            0 if terms.local_as == self.config.asn => record.has_own_as,
+            0 => record.has_own_as || has_more_than(0, terms.local_as),
+            allowed => [terms.local_as, self.config.asn].into_iter().any(|asn| has_more_than(allowed, asn)),
+        };
         // RFC 4271 §9.1.2: our AS in the path. RFC 4456 §8: our identifier as originator, our cluster in the list.
         let is_loop =
             has_own_as || record.originator == Some(self.config.router_id) || record.has_own_cluster;

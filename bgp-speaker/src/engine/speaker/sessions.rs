@@ -89,6 +89,7 @@ impl Engine {
         let local_side = LocalSide {
             open: local_open(&self.config, options, self.restart_flags(peer)),
             remote_as: self.config.remote_as(options),
+            keepalive: options.keepalive_secs.map(|secs| Duration::from_secs(secs.into())),
             own: SelfAddresses::new(local, if configured.is_empty() { others } else { configured }),
         };
         self.drive(now, source, direction, Event::TcpConnected(Box::new(local_side)));

@@ -232,8 +232,10 @@ fn send(
 /// Does a receiver keep it?
 fn is_kept(receiver: &Side<'_>, route: &Route) -> bool {
     let own = [receiver.node.address(), address_v6(receiver.node.number())];
-    !route.as_path.contains(&receiver.config.asn.0)
-        && !route.as_path.contains(&receiver.asn())
+    let allowed = usize::from(receiver.neighbor.options.allow_own_as);
+    let is_loop = |asn: u32| route.as_path.iter().filter(|other| **other == asn).count() > allowed;
+    !is_loop(receiver.config.asn.0)
+        && !is_loop(receiver.asn())
         && route.originator != Some(receiver.config.router_id)
         && !receiver.config.cluster_id.is_some_and(|id| route.cluster_list.contains(&id))
         && !route.next_hop.is_some_and(|next_hop| own.contains(&next_hop))

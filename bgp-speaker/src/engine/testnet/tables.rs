@@ -130,7 +130,8 @@ impl Network {
         }
         let rejects = import == Some(&PolicyRef::Reject);
         let mut expected = self.advertised(from, to);
-        expected.retain(|_, route| !rejects && !is_refused(receiver, to, route));
+        let allowed = receiver.neighbors.get(&from.address()).map_or(0, |n| n.options.allow_own_as);
+        expected.retain(|_, route| !rejects && !is_refused(receiver, to, allowed, route));
         let received = self.received(to, from);
         let comparable = |routes: &BTreeMap<IpNet, RouteView>| -> BTreeMap<IpNet, RouteView> {
             routes.iter().map(|(prefix, route)| (*prefix, on_the_wire(route))).collect()
@@ -185,9 +186,9 @@ impl Network {
 }
 
 /// A receiver keeps no route with itself in it.
-fn is_refused(receiver: &SpeakerConfig, at: NodeId, route: &RouteView) -> bool {
+fn is_refused(receiver: &SpeakerConfig, at: NodeId, allowed: u8, route: &RouteView) -> bool {
     let own_as = receiver.asn.to_string();
-    route.as_path.split(' ').any(|asn| asn == own_as)
+    route.as_path.split(' ').filter(|asn| *asn == own_as).count() > usize::from(allowed)
         || route.originator_id.as_deref() == Some(&receiver.router_id.to_string())
         || receiver.cluster_id.is_some_and(|id| route.cluster_list.contains(&id.to_string()))
         || route.next_hop.as_ref().is_some_and(|next_hop| {

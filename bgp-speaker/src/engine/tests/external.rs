@@ -1,6 +1,9 @@
 //! eBGP.
 
 use super::*;
+use crate::config::PolicyRef;
+use crate::config::filter::{Action, Filter, Rule, Then};
+use std::sync::Arc;
 
 /// AS 65001 (1), AS 64512 (2, 3), AS 65004 (4), in a row.
 fn row(network: &mut Network) -> [NodeId; 4] {
@@ -117,6 +120,37 @@ fn a_local_as_of_a_session_is_what_the_neighbour_sees() {
     network.converge();
     network.check_model();
     assert_eq!(network.best(a)[&prefix(&v4(2))].as_path, "65009");
+}
+
+#[test]
+fn our_own_as_may_be_in_a_path_as_often_as_a_session_allows() {
+    let mut network = Network::new(1);
+    // One AS in two places, with another between them that has it in front of its routes.
+    let a = network.start(SpeakerConfig::numbered(1).in_as(65001).ebgp(2, 64512).announces(&[&v4(1)]));
+    let b = network.start(SpeakerConfig::numbered(2).ebgp(1, 65001).ebgp(3, 65001));
+    let c = network.start(SpeakerConfig::numbered(3).in_as(65001).ebgp(2, 64512));
+    network.converge();
+    assert!(!network.best(c).contains_key(&prefix(&v4(1))), "a loop");
+    change(&mut network, c, b, |neighbor| neighbor.options.allow_own_as = 1);
+    network.converge();
+    assert_eq!(network.best(c)[&prefix(&v4(1))].as_path, "64512 65001");
+    change(&mut network, c, b, |neighbor| neighbor.options.allow_own_as = 0);
+    network.converge();
+    assert!(!network.best(c).contains_key(&prefix(&v4(1))), "a loop again");
+    let twice = Action::Prepend(vec![Asn(65001)]);
+    network.apply(a, |config| {
+        let filter = Filter { rules: vec![Rule::new(Then::Accept).change(twice)], default: Then::Accept };
+        config.filters.insert("twice".to_owned(), Arc::new(filter));
+        for neighbor in config.neighbors.values_mut() {
+            neighbor.options.export = PolicyRef::Filters(vec!["twice".to_owned()]);
+        }
+    });
+    change(&mut network, c, b, |neighbor| neighbor.options.allow_own_as = 1);
+    network.converge();
+    assert!(!network.best(c).contains_key(&prefix(&v4(1))), "twice is once too often");
+    change(&mut network, c, b, |neighbor| neighbor.options.allow_own_as = 2);
+    network.converge();
+    assert_eq!(network.best(c)[&prefix(&v4(1))].as_path, "64512 65001 65001");
 }
 
 #[test]

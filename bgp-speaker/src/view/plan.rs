@@ -1,79 +1,124 @@
 //! The dry run: what a configuration would make of a speaker, as documented JSON.
 
-use super::file::{FibSection, neighbor_name};
 use crate::config::{
-    Announcement, AnnouncementKind, Family, Neighbor, NextHopMode, PolicyRef, Role, SpeakerConfig, Step,
+    Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, Neighbor, NextHopMode,
+    PolicyRef, Role, SpeakerConfig, Step,
 };
-use crate::fib::FibPool;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// The whole answer. Sessions are sorted by name, announcements by prefix.
+/// The whole answer. Sessions are sorted by name, the rest by prefix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlanView {
-    pub(crate) node: String,
-    pub(crate) asn: u32,
-    pub(crate) router_id: String,
-    pub(crate) listen: Vec<String>,
-    pub(crate) cluster_id: Option<String>,
-    pub(crate) sessions: Vec<PlannedSession>,
-    pub(crate) originate: Vec<PlannedAnnouncement>,
-    pub(crate) fib: Vec<PlannedFib>,
-    pub(crate) steps: Vec<Step>,
+pub struct PlanView {
+    /// The node that it is for.
+    pub node: String,
+    /// Its AS.
+    pub asn: u32,
+    /// Its BGP identifier, dotted.
+    pub router_id: String,
+    /// Listening addresses.
+    pub listen: Vec<String>,
+    /// Present on a reflector, dotted.
+    pub cluster_id: Option<String>,
+    /// Sessions as they would be.
+    pub sessions: Vec<PlannedSession>,
+    /// What would be originated.
+    pub originate: Vec<PlannedAnnouncement>,
+    /// What would be done with routes in each pool of addresses.
+    pub fib: Vec<PlannedFib>,
+    /// Ranges whose routes never go to the kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fib_rejected: Vec<IpNet>,
+    /// Routes to neighbours behind a gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_routes: Vec<PlannedHostRoute>,
+    /// How to get there from what is in force.
+    pub steps: Vec<Step>,
 }
 
 /// One session as it would be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlannedSession {
-    pub(crate) name: String,
-    pub(crate) address: String,
-    pub(crate) port: u16,
-    pub(crate) local_as: u32,
-    pub(crate) remote_as: u32,
-    pub(crate) local_address: Option<String>,
-    pub(crate) passive: bool,
-    pub(crate) role: Role,
-    pub(crate) ttl_security: Option<u8>,
-    pub(crate) next_hop: NextHopMode,
-    pub(crate) hold_time: u16,
-    pub(crate) restart_time: u64,
-    pub(crate) password: bool,
-    pub(crate) allow_own_as: u8,
-    pub(crate) import: Vec<String>,
-    pub(crate) export: Vec<String>,
-    pub(crate) families: Vec<Family>,
+pub struct PlannedSession {
+    /// Its name in tables and logs.
+    pub name: String,
+    /// The neighbour.
+    pub address: String,
+    /// Its TCP port.
+    pub port: u16,
+    /// Our AS on it.
+    pub local_as: u32,
+    /// The neighbour's AS.
+    pub remote_as: u32,
+    /// Our address; absent where the kernel chooses.
+    pub local_address: Option<String>,
+    /// The neighbour connects.
+    pub passive: bool,
+    /// Client of our reflection, or peer.
+    pub role: Role,
+    /// GTSM: hops that are expected.
+    pub ttl_security: Option<u8>,
+    /// The next hop that the neighbour is told.
+    pub next_hop: NextHopMode,
+    /// Proposed, in seconds.
+    pub hold_time: u16,
+    /// Advertised for graceful restart, in seconds.
+    pub restart_time: u64,
+    /// It has one.
+    pub password: bool,
+    /// How often our own AS may be in a received path.
+    pub allow_own_as: u8,
+    /// Filters that received routes pass, in order.
+    pub import: Vec<String>,
+    /// Filters that advertised routes pass, in order.
+    pub export: Vec<String>,
+    /// Families to negotiate.
+    pub families: Vec<Family>,
 }
 
 /// One prefix that would be originated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlannedAnnouncement {
-    pub(crate) prefix: IpNet,
-    pub(crate) kind: String,
-    pub(crate) blackhole: bool,
-    pub(crate) communities: Vec<String>,
-    pub(crate) large_communities: Vec<String>,
+pub struct PlannedAnnouncement {
+    /// Host bits are cleared.
+    pub prefix: IpNet,
+    /// `block`, `borrowed`, `service`, or `route` for what a file names.
+    pub kind: String,
+    /// Packets for addresses in it that nobody has are dropped here, where its pool is programmed.
+    pub blackhole: bool,
+    /// Standard communities.
+    pub communities: Vec<String>,
+    /// Large communities.
+    pub large_communities: Vec<String>,
 }
 
 /// What would be done with the routes of one pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlannedFib {
-    pub(crate) pool: IpNet,
-    pub(crate) program: bool,
-    pub(crate) encapsulation: String,
-    pub(crate) when: String,
+pub struct PlannedFib {
+    /// The pool.
+    pub pool: IpNet,
+    /// They go to the kernel.
+    pub program: bool,
+    /// The tunnel.
+    pub encapsulation: Encapsulation,
+    /// When it is used.
+    pub when: EncapsulationMode,
+}
+
+/// A route to a neighbour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedHostRoute {
+    /// To where.
+    pub prefix: IpNet,
+    /// Over which router.
+    pub via: String,
 }
 
 impl PlanView {
-    /// The plan for `config`, which `steps` lead to.
-    pub(crate) fn new(
-        node: &str,
-        config: &SpeakerConfig,
-        fib: Option<&FibSection>,
-        steps: Vec<Step>,
-    ) -> Self {
+    /// The plan for `config`, which `steps` lead to. With a FIB, blocks are blackholes in the kernel.
+    pub fn new(node: &str, config: &SpeakerConfig, has_fib: bool, steps: Vec<Step>) -> Self {
         let mut sessions: Vec<PlannedSession> =
             config.neighbors.values().map(|neighbor| PlannedSession::new(config, neighbor)).collect();
         sessions.sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
+        let rules = &config.fib_rules;
         Self {
             node: node.to_owned(),
             asn: config.asn.0,
@@ -84,21 +129,25 @@ impl PlanView {
             originate: config
                 .announcements
                 .values()
-                .map(|announcement| PlannedAnnouncement::new(announcement, fib.is_some()))
+                .map(|announcement| PlannedAnnouncement::new(announcement, has_fib))
                 .collect(),
-            fib: fib.map(|fib| fib.pools.iter().map(PlannedFib::new).collect()).unwrap_or_default(),
+            fib: rules
+                .pools
+                .iter()
+                .map(|(pool, rule)| PlannedFib {
+                    pool: *pool,
+                    program: rule.program,
+                    encapsulation: rule.encapsulation,
+                    when: rule.when,
+                })
+                .collect(),
+            fib_rejected: rules.rejected.iter().copied().collect(),
+            host_routes: rules
+                .host_routes
+                .iter()
+                .map(|(prefix, via)| PlannedHostRoute { prefix: *prefix, via: via.to_string() })
+                .collect(),
             steps,
-        }
-    }
-}
-
-impl PlannedFib {
-    fn new(pool: &FibPool) -> Self {
-        Self {
-            pool: pool.prefix,
-            program: pool.program,
-            encapsulation: pool.encapsulation.as_str().to_owned(),
-            when: pool.when.as_str().to_owned(),
         }
     }
 }
@@ -107,7 +156,7 @@ impl PlannedSession {
     fn new(config: &SpeakerConfig, neighbor: &Neighbor) -> Self {
         let options = &neighbor.options;
         Self {
-            name: neighbor_name(neighbor),
+            name: neighbor.display_name(),
             address: neighbor.address.to_string(),
             port: neighbor.port,
             local_as: options.local_as.unwrap_or(config.asn).0,
@@ -118,9 +167,9 @@ impl PlannedSession {
             ttl_security: options.ttl_security,
             next_hop: options.next_hop,
             hold_time: options.hold_time_secs.unwrap_or(config.hold_time_secs),
-            restart_time: config.graceful_restart.restart_time.as_secs(),
+            restart_time: config.restart_time(options).as_secs(),
             password: options.password.is_some(),
-            allow_own_as: 0,
+            allow_own_as: options.allow_own_as,
             import: policy(&options.import),
             export: policy(&options.export),
             families: options.families.clone(),
@@ -170,7 +219,7 @@ mod tests {
             ..SpeakerConfig::new("10.0.0.1".parse().unwrap())
         };
 
-        let plan = PlanView::new("node-a", &config, Some(&FibSection::default()), diff(&empty, &config));
+        let plan = PlanView::new("node-a", &config, true, diff(&empty, &config));
         let expected = serde_json::json!({
             "node": "node-a", "asn": 64512, "router_id": "10.0.0.1", "listen": ["0.0.0.0:179"], "cluster_id": null,
             "sessions": [{

@@ -1,0 +1,261 @@
+//! From changes of the Loc-RIB and of the rules to changes of the kernel's routes.
+
+use super::pools::{Pools, RuleId};
+use crate::config::{AnnouncementKind, FibRules};
+use crate::speaker::RouteChange;
+use bgp_proto::NextHop;
+use fib_sync::{Change, NextHopSet, Route};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a change asks of the kernel, by the rules that are in force.
+#[derive(Debug, Default)]
+pub(super) struct Translator {
+    rules: Arc<FibRules>,
+    /// Those of `rules`.
+    pools: Pools,
+    /// The next hop set made last, and for what. Routes come by the thousand over one next hop, and share one set.
+    latest: Option<(IpAddr, RuleId, NextHopSet)>,
+}
+
+impl Translator {
+    /// Takes other rules, and says what becomes of routes to neighbours. Other routes are to be told again.
+    pub(super) fn follow(&mut self, rules: &Arc<FibRules>) -> Vec<Change> {
+        if Arc::ptr_eq(&self.rules, rules) {
+            return Vec::new();
+        }
+        let old = std::mem::replace(&mut self.rules, rules.clone());
+        (self.pools, self.latest) = (Pools::new(rules), None);
+        let gone = old.host_routes.keys().filter(|prefix| !rules.host_routes.contains_key(*prefix));
+        let mut changes: Vec<Change> = gone.copied().map(Change::Remove).collect();
+        let new = rules.host_routes.iter().filter(|(prefix, via)| old.host_routes.get(*prefix) != Some(*via));
+        changes.extend(new.map(|(prefix, via)| Change::Set(Route::via(*prefix, *via))));
+        changes
+    }
+
+    /// What a change of the Loc-RIB asks for, if anything.
+    pub(super) fn desired(&mut self, change: RouteChange) -> Option<Change> {
+        let (RouteChange::Local { prefix, .. }
+        | RouteChange::Learned { prefix, .. }
+        | RouteChange::Withdrawn { prefix }) = change
+        else {
+            return None;
+        };
+        // The way to a neighbour is not for the neighbours to say.
+        if self.rules.host_routes.contains_key(&prefix) {
+            return None;
+        }
+        let route = match change {
+            RouteChange::Local { kind: AnnouncementKind::Block, .. } => self.blackhole(prefix),
+            RouteChange::Learned { next_hop, .. } => self.learned(prefix, gateway(next_hop)),
+            RouteChange::Local { .. } | RouteChange::Withdrawn { .. } | RouteChange::Converged => None,
+        };
+        Some(route.map_or(Change::Remove(prefix), Change::Set))
+    }
+
+    /// The blackhole for our own block, unless such prefixes stay out of the kernel.
+    fn blackhole(&self, block: IpNet) -> Option<Route> {
+        let is_ours = !self.is_rejected(&block) && self.pools.is_programmed(self.pools.rule(&block));
+        is_ours.then(|| Route::blackhole(block))
+    }
+
+    /// A learned route by the rule for its prefix, unless it stays out of the kernel. `gateway` is as BGP says it.
+    fn learned(&mut self, prefix: IpNet, gateway: IpAddr) -> Option<Route> {
+        let rule = self.pools.rule(&prefix);
+        let stays_out = self.is_rejected(&prefix)
+            || self.rules.foreign_next_hops.contains(&gateway)
+            || !self.pools.is_programmed(rule);
+        if stays_out { None } else { Some(Route::unicast(prefix, self.next_hops(rule, gateway)?)) }
+    }
+
+    /// `None` does not happen: one next hop is a set.
+    fn next_hops(&mut self, rule: RuleId, gateway: IpAddr) -> Option<NextHopSet> {
+        if let Some((latest, for_rule, set)) = &self.latest
+            && (*latest, *for_rule) == (gateway, rule)
+        {
+            return Some(set.clone());
+        }
+        let set = NextHopSet::new([self.pools.next_hop(rule, gateway)]).ok()?;
+        self.latest = Some((gateway, rule, set.clone()));
+        Some(set)
+    }
+
+    fn is_rejected(&self, prefix: &IpNet) -> bool {
+        self.rules.rejected.iter().any(|range| range.contains(prefix))
+    }
+}
+
+fn gateway(next_hop: NextHop) -> IpAddr {
+    match next_hop {
+        NextHop::V6WithLinkLocal { global, link_local } if global.is_unspecified() => IpAddr::V6(link_local),
+        other => other.addr(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Encapsulation, EncapsulationMode, PoolRule};
+    use fib_sync::NextHop as Hop;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn learned(prefix: &str, next_hop: [u8; 4]) -> RouteChange {
+        let next_hop = NextHop::V4(next_hop.into());
+        RouteChange::Learned { prefix: net(prefix), next_hop, from: next_hop.addr() }
+    }
+
+    fn block(prefix: &str) -> RouteChange {
+        RouteChange::Local { prefix: net(prefix), kind: AnnouncementKind::Block }
+    }
+
+    fn remove(prefix: &str) -> Option<Change> {
+        Some(Change::Remove(net(prefix)))
+    }
+
+    /// What is asked for when the way to the gateway is for the kernel's own routes to say.
+    fn set_recursive(prefix: &str, gateway: [u8; 4]) -> Option<Change> {
+        let set = NextHopSet::new([Hop::recursive(gateway.into())]).unwrap();
+        Some(Change::Set(Route::unicast(net(prefix), set)))
+    }
+
+    /// A route as it is told.
+    fn told(change: Option<Change>) -> String {
+        match change {
+            Some(Change::Set(route)) => route.to_string(),
+            other => panic!("no route is set: {other:?}"),
+        }
+    }
+
+    fn translator(rules: FibRules) -> Translator {
+        let mut translator = Translator::default();
+        assert_eq!(translator.follow(&Arc::new(rules)), []);
+        translator
+    }
+
+    fn ipip_across_subnets() -> PoolRule {
+        PoolRule {
+            encapsulation: Encapsulation::Ipip,
+            when: EncapsulationMode::CrossSubnet,
+            subnet: Some(net("172.17.8.0/24")),
+            ..PoolRule::default()
+        }
+    }
+
+    #[test]
+    fn blocks_are_blackholes_and_plain_routes_stay_out() {
+        let prefix = net("10.0.0.0/26");
+        let mut translator = Translator::default();
+        assert_eq!(translator.desired(block("10.0.0.0/26")), Some(Change::Set(Route::blackhole(prefix))));
+        let route = RouteChange::Local { prefix, kind: AnnouncementKind::Route };
+        assert_eq!(translator.desired(route), remove("10.0.0.0/26"));
+        assert_eq!(translator.desired(RouteChange::Withdrawn { prefix }), remove("10.0.0.0/26"));
+        assert_eq!(translator.desired(RouteChange::Converged), None);
+    }
+
+    #[test]
+    fn learned_routes_go_the_kernels_way_to_their_next_hop() {
+        let mut translator = Translator::default();
+        for gateway in [[172, 17, 8, 101], [172, 17, 8, 101], [172, 17, 8, 102]] {
+            let change = translator.desired(learned("10.0.0.0/26", gateway));
+            assert_eq!(change, set_recursive("10.0.0.0/26", gateway));
+        }
+    }
+
+    #[test]
+    fn the_rules_decide_between_the_tunnel_the_network_and_nothing() {
+        let foreign = PoolRule { program: false, ..ipip_across_subnets() };
+        let mut translator = translator(FibRules {
+            pools: [(net("10.1.0.0/16"), ipip_across_subnets()), (net("10.2.0.0/16"), foreign)].into(),
+            ..FibRules::default()
+        });
+        // Near or far is for the kernel's programmer to see, by the same rule.
+        for gateway in [[172, 17, 8, 101], [172, 17, 9, 101]] {
+            let expected =
+                format!("10.1.0.0/26 via {} tunnel tunl0 outside 172.17.8.0/24", IpAddr::from(gateway));
+            assert_eq!(told(translator.desired(learned("10.1.0.0/26", gateway))), expected);
+        }
+        let near = [172, 17, 8, 101];
+        assert_eq!(translator.desired(learned("10.2.0.0/26", near)), remove("10.2.0.0/26"));
+        assert_eq!(translator.desired(block("10.2.0.64/26")), remove("10.2.0.64/26"));
+        assert_eq!(translator.desired(learned("10.3.0.0/26", near)), set_recursive("10.3.0.0/26", near));
+    }
+
+    #[test]
+    fn routes_of_two_pools_over_one_next_hop_have_a_way_each() {
+        let tunnelled = PoolRule { encapsulation: Encapsulation::Ipip, ..PoolRule::default() };
+        let pools = [(net("10.1.0.0/16"), tunnelled)].into();
+        let mut translator = translator(FibRules { pools, ..FibRules::default() });
+        let gateway = [172, 17, 8, 101];
+        assert_eq!(
+            translator.desired(learned("10.0.0.0/26", gateway)),
+            set_recursive("10.0.0.0/26", gateway)
+        );
+        let through = translator.desired(learned("10.1.0.0/26", gateway));
+        assert_eq!(told(through), "10.1.0.0/26 via 172.17.8.101 tunnel tunl0 always");
+    }
+
+    #[test]
+    fn what_is_in_no_pool_is_written_and_services_and_foreign_next_hops_are_not() {
+        let mut translator = translator(FibRules {
+            rejected: [net("10.96.0.0/12")].into(),
+            pools: [(net("192.168.0.0/16"), PoolRule::default())].into(),
+            foreign_next_hops: ["10.0.0.7".parse().unwrap()].into(),
+            host_routes: Default::default(),
+        });
+        let near = [10, 0, 0, 2];
+        assert_eq!(translator.desired(learned("0.0.0.0/0", near)), set_recursive("0.0.0.0/0", near));
+        assert_eq!(translator.desired(learned("10.96.0.1/32", near)), remove("10.96.0.1/32"));
+        assert_eq!(translator.desired(block("10.96.0.0/26")), remove("10.96.0.0/26"));
+        let foreign = learned("192.168.3.0/26", [10, 0, 0, 7]);
+        assert_eq!(translator.desired(foreign), remove("192.168.3.0/26"));
+        assert_eq!(
+            translator.desired(learned("192.168.3.0/26", near)),
+            set_recursive("192.168.3.0/26", near)
+        );
+    }
+
+    #[test]
+    fn other_rules_make_other_ways_of_the_same_route() {
+        let mut translator = Translator::default();
+        let (prefix, gateway) = ("10.1.0.0/26", [172, 17, 9, 101]);
+        let rules = |rule| {
+            let pools = [(net("10.1.0.0/16"), rule)].into();
+            Arc::new(FibRules { pools, ..FibRules::default() })
+        };
+        translator.follow(&rules(ipip_across_subnets()));
+        let across = "10.1.0.0/26 via 172.17.9.101 tunnel tunl0 outside 172.17.8.0/24";
+        assert_eq!(told(translator.desired(learned(prefix, gateway))), across);
+        translator.follow(&rules(PoolRule { when: EncapsulationMode::Always, ..ipip_across_subnets() }));
+        let always = "10.1.0.0/26 via 172.17.9.101 tunnel tunl0 always";
+        assert_eq!(told(translator.desired(learned(prefix, gateway))), always);
+        translator.follow(&rules(PoolRule { program: false, ..ipip_across_subnets() }));
+        assert_eq!(translator.desired(learned(prefix, gateway)), remove(prefix));
+        translator.follow(&Arc::new(FibRules::default()));
+        assert_eq!(translator.desired(learned(prefix, gateway)), set_recursive(prefix, gateway));
+    }
+
+    #[test]
+    fn routes_to_neighbours_come_and_go_with_the_rules_and_nobody_else_sets_them() {
+        let rules = |via: &[(&str, [u8; 4])]| {
+            let host_routes = via.iter().map(|(prefix, via)| (net(prefix), (*via).into())).collect();
+            Arc::new(FibRules { host_routes, ..FibRules::default() })
+        };
+        let mut translator = Translator::default();
+        let set = |prefix, via: [u8; 4]| Change::Set(Route::via(net(prefix), via.into()));
+        let first = rules(&[("10.9.0.1/32", [10, 0, 0, 1]), ("10.9.0.2/32", [10, 0, 0, 1])]);
+        let both = [set("10.9.0.1/32", [10, 0, 0, 1]), set("10.9.0.2/32", [10, 0, 0, 1])];
+        assert_eq!(translator.follow(&first), both);
+        assert_eq!(translator.follow(&first), []);
+        assert_eq!(translator.desired(learned("10.9.0.1/32", [10, 0, 0, 7])), None);
+        assert_eq!(translator.desired(RouteChange::Withdrawn { prefix: net("10.9.0.1/32") }), None);
+        let second = rules(&[("10.9.0.2/32", [10, 0, 0, 2])]);
+        let changes = [Change::Remove(net("10.9.0.1/32")), set("10.9.0.2/32", [10, 0, 0, 2])];
+        assert_eq!(translator.follow(&second), changes);
+        let change = translator.desired(learned("10.9.0.1/32", [10, 0, 0, 7]));
+        assert_eq!(change, set_recursive("10.9.0.1/32", [10, 0, 0, 7]));
+    }
+}

@@ -1,0 +1,63 @@
+//! # Calico's data
+//!
+//! A node of a Calico cluster needs no configuration of its own: its sessions, announcements and routes follow from
+//! what Calico keeps in etcd. [`Snapshot`](crate::cluster::calico::Snapshot) takes keys and values as a watch delivers
+//! them, [`plan`](fn@crate::cluster::calico::plan) makes one node's [`Plan`](crate::cluster::calico::Plan) of it, and
+//! [`Plan::speaker_config`](crate::cluster::calico::Plan::speaker_config) is the desired state that a speaker
+//! [applies](crate::SpeakerHandle::apply). Applying is hitless as far as the steps say: `reset-session` is the only one
+//! that a neighbour sees as a new session.
+//!
+//! What is read: BGPConfiguration (`default` and `node.NAME`), BGPPeer, BGPFilter, IPPool, Node, block affinities, and
+//! the blocks themselves if
+//! [`Snapshot::prefixes`](crate::cluster::calico::Snapshot::prefixes) was asked for them. Services, EndpointSlices and
+//! Secrets come through [`KubernetesSource`](crate::cluster::kubernetes::KubernetesSource), local workloads through the
+//! status files that Felix writes.
+//!
+//! # What is the same as with BIRD
+//!
+//! - Session names (`Mesh_10_0_0_2`, `Global_..`, `Node_.._port_1790`, `Local_Workload_..`), and which end connects:
+//!   in the mesh, and towards nodes that a global BGPPeer names by address, the end whose address is the smaller
+//!   *text* (`10.0.0.10` is smaller than `10.0.0.9`).
+//! - One session per address family; hold time 240 s, restart time 120 s unless configured.
+//! - Route priorities: what a node originates has LOCAL_PREF 2147483647 - N, where N is the normal priority of the
+//!   family (1024 unless configured).
+//! - What leaves a node: own blocks, addresses out of the blocks of others, services, and learned routes inside pools
+//!   and announced service ranges; nothing inside a pool with `disableBGPExport`. BGPFilters come before all of this,
+//!   and their verdict is final.
+//! - Which routes go to the kernel: by `programClusterRoutes`, the pool's encapsulation and our subnet; nothing inside
+//!   ranges of services; nothing between two nodes with WireGuard. IPIP routes lead over `tunl0`, onlink.
+//!
+//! # What is different, and why
+//!
+//! | situation | Calico with BIRD | here |
+//! |---|---|---|
+//! | two BGPPeers for one session | either, at random | the first by name |
+//! | a BGPPeer and the mesh for one neighbour | two sessions, one of which never comes up | the BGPPeer's; a session that is up stays up |
+//! | two BGPPeers for one address with different ports | two sessions | the first by session name; the other is reported |
+//! | `peerIP` without `asNumber` | AS 0 | the AS of the node with that address, else the cluster's |
+//! | an affinity for a block that belongs to another node | announced by both | announced by the owner, if blocks are read; reported |
+//! | an affinity in state `pendingDeletion` | announced | announced while the block still names this node |
+//! | borrowed addresses | learned from the kernel | read from the blocks |
+//! | services with a single address | a blackhole in the kernel | never in the kernel |
+//! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
+//! | listening port, bind mode | after a restart | at once |
+//!
+//! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, and routes of other programs are
+//! not announced), ADD-PATH, and a metric of its own for each route: all learned routes have the metric of `[fib]`.
+//! Routes inside a node's own blocks that it learned from others are passed on like any other route.
+//!
+//! # Moving a node from BIRD, and back
+//!
+//! Nodes can be moved one at a time, since both kinds agree on who connects, on names and on attributes.
+//!
+//! 1. Look at the plan of the node ([`Plan::view`](crate::cluster::calico::Plan::view)) beside `birdcl show protocols`:
+//!    the names must be the same. Look at its problems: what BIRD ignored silently is named there.
+//! 2. Stop confd first, so that nothing starts BIRD again, then BIRD *without* grace (SIGKILL): a connection that just
+//!    breaks makes the neighbours keep the node's routes for the restart time; on SIGTERM BIRD says goodbye, and they
+//!    drop them at once.
+//! 3. Start the speaker with `[fib] protocol = 12`, which is BIRD's: the routes that BIRD left are adopted, and
+//!    exchanged in place, not removed. What nobody wants any more goes once the neighbours have told their routes
+//!    ([`restart`](super::restart)).
+//!
+//! The way back is the same: stop the speaker with [`Stop::Restart`](crate::Stop::Restart) (SIGTERM), which leaves all
+//! routes in the kernel, and start BIRD. BIRD takes over routes of protocol 12, and deletes those that it does not want.
