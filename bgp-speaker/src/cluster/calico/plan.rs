@@ -67,6 +67,38 @@ impl LocalNode {
         }
     }
 
+    /// The same node with what Calico's own programs take from the environment: `CALICO_ROUTER_ID`,
+    /// `CALICO_K8S_NODE_REF`, `NAMESPACE`, `CALICO_ADVERTISE_CLUSTER_IPS` and `USE_POD_CIDR`. Empty values count as
+    /// unset.
+    ///
+    /// # Errors
+    /// The variable that cannot be read, and why.
+    pub fn with_environment(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        self.router_id = match set("CALICO_ROUTER_ID").as_deref() {
+            None => self.router_id,
+            Some("hash") => RouterIdSource::Hash,
+            Some(text) => match text.parse::<BgpId>() {
+                Ok(id) if id.0 != 0 => RouterIdSource::Fixed(id),
+                _ => {
+                    return Err(format!(
+                        "CALICO_ROUTER_ID: \"{text}\" is neither \"hash\" nor an identifier such as 10.0.0.1"
+                    ));
+                }
+            },
+        };
+        if let Some(range) = set("CALICO_ADVERTISE_CLUSTER_IPS") {
+            let parsed = range.parse().map_err(|_| {
+                format!("CALICO_ADVERTISE_CLUSTER_IPS: \"{range}\" is no range such as 10.96.0.0/12")
+            })?;
+            self.cluster_ips = Some(parsed);
+        }
+        self.kubernetes_name = set("CALICO_K8S_NODE_REF").or(self.kubernetes_name);
+        self.namespace = set("NAMESPACE").unwrap_or(self.namespace);
+        self.uses_pod_cidrs |= set("USE_POD_CIDR").is_some_and(|value| value == "true");
+        Ok(self)
+    }
+
     fn kubernetes_name(&self) -> &str {
         self.kubernetes_name.as_deref().unwrap_or(&self.name)
     }
@@ -85,8 +117,6 @@ pub struct Plan {
     pub cluster_id: Option<BgpId>,
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
-    /// Its own addresses.
-    pub addresses: Vec<IpAddr>,
     /// Sorted by name. Two of them may name one address with different ports.
     pub sessions: Vec<SessionPlan>,
     /// Sorted by prefix, which is there once.
@@ -221,11 +251,47 @@ pub fn plan(snapshot: &Snapshot, local: &LocalNode) -> Result<Plan, PlanError> {
         router_id: context.router_id,
         cluster_id: context.node.cluster_id,
         listen: context.listen(),
-        addresses: [true, false].into_iter().filter_map(|is_ipv4| context.node.address(is_ipv4)).collect(),
         filters: filters::all(&context, &sessions),
         sessions,
         originate,
         fib,
         problems,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(variables: &[(&str, &str)]) -> Result<LocalNode, String> {
+        let value = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        LocalNode::named("n").with_environment(value)
+    }
+
+    #[test]
+    fn the_environment_of_calicos_programs_is_understood() {
+        assert_eq!(node(&[("NAMESPACE", "")]), Ok(LocalNode::named("n")));
+        let full = node(&[
+            ("CALICO_ROUTER_ID", "10.0.0.9"),
+            ("CALICO_K8S_NODE_REF", "k"),
+            ("NAMESPACE", "calico-system"),
+            ("CALICO_ADVERTISE_CLUSTER_IPS", "10.96.0.0/12"),
+            ("USE_POD_CIDR", "true"),
+        ]);
+        let expected = LocalNode {
+            name: "n".to_owned(),
+            kubernetes_name: Some("k".to_owned()),
+            router_id: RouterIdSource::Fixed("10.0.0.9".parse().unwrap()),
+            namespace: "calico-system".to_owned(),
+            cluster_ips: Some("10.96.0.0/12".parse().unwrap()),
+            uses_pod_cidrs: true,
+        };
+        assert_eq!(full, Ok(expected));
+        assert_eq!(node(&[("CALICO_ROUTER_ID", "hash")]).unwrap().router_id, RouterIdSource::Hash);
+        for bad in [("CALICO_ROUTER_ID", "0.0.0.0"), ("CALICO_ADVERTISE_CLUSTER_IPS", "10.96.0.0")] {
+            assert!(node(&[bad]).unwrap_err().starts_with(bad.0));
+        }
+    }
 }

@@ -23,7 +23,9 @@ impl Plan {
             listen: self.listen.clone(),
             hold_time_secs: HOLD_TIME_SECS,
             graceful_restart: GracefulRestartConfig::default(),
-            local_addresses: self.addresses.clone(),
+            // Every session is of one family, and its own address is the next hop: a further address of the node is
+            // no reason to touch it.
+            local_addresses: Vec::new(),
             neighbors,
             listen_ranges: Vec::new(),
             announcements: self
