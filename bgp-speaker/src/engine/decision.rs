@@ -203,12 +203,12 @@ mod tests {
         };
         assert_wins(DecisionStep::Local, (record(), CandidateOrigin::Local, 0), with(|r| r.local_pref = 900));
         assert_wins(DecisionStep::LocalPref, with(|r| r.local_pref = 101), with(|r| r.as_path_len = 1));
-        assert_wins(DecisionStep::AsPathLength, with(|r| r.as_path_len = 1), base.clone());
-        assert_wins(DecisionStep::Origin, base.clone(), with(|r| r.origin = 1));
-        assert_wins(DecisionStep::Med, base.clone(), with(|r| r.med = 1));
-        assert_wins(DecisionStep::External, (record(), peer(9, true), 0), base.clone());
-        assert_wins(DecisionStep::RouterId, base.clone(), (record(), peer(3, false), 0));
-        assert_wins(DecisionStep::RouterId, with(|r| r.originator = Some(BgpId(1))), base.clone());
+        assert_wins(DecisionStep::AsPathLength, with(|r| r.as_path_len = 1), base);
+        assert_wins(DecisionStep::Origin, base, with(|r| r.origin = 1));
+        assert_wins(DecisionStep::Med, base, with(|r| r.med = 1));
+        assert_wins(DecisionStep::External, (record(), peer(9, true), 0), base);
+        assert_wins(DecisionStep::RouterId, base, (record(), peer(3, false), 0));
+        assert_wins(DecisionStep::RouterId, with(|r| r.originator = Some(BgpId(1))), base);
         assert_wins(
             DecisionStep::ClusterListLength,
             with(|r| (r.originator, r.cluster_list_len) = (Some(BgpId(1)), 1)),

@@ -196,7 +196,7 @@ impl Engine {
                 (table != RouteTable::Best || best) && source.is_none_or(|source| source == path.source);
             wanted.then(|| {
                 let set = self.attrs.set(path.attr);
-                let attributes = decode_canonical(&set.wire);
+                let attributes = decode_canonical(set.wire);
                 RouteView { best, stale, ..self.route(family, prefix, path, &attributes, set.next_hop) }
             })
         })
