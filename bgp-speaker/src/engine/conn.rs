@@ -29,6 +29,8 @@ pub struct Conn {
     pub is_closing: bool,
     /// In the engine's list of those with something to write.
     pub is_woken: bool,
+    /// Its queue holds all that there is for it, as far as was known when it was filled last.
+    pub is_caught_up: bool,
     /// Whole messages that go before any UPDATE of a group.
     pub control: VecDeque<Bytes>,
     queue: VecDeque<Bytes>,
@@ -44,6 +46,7 @@ impl Conn {
             params: Arc::default(),
             is_closing: false,
             is_woken: false,
+            is_caught_up: false,
             control: VecDeque::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -76,6 +79,11 @@ impl Conn {
             count -= front.len();
             self.queue.pop_front();
         }
+    }
+
+    /// Is there nothing to write until it is woken again?
+    pub fn is_done(&self) -> bool {
+        self.is_caught_up && self.queue.is_empty() && self.control.is_empty()
     }
 }
 

@@ -11,6 +11,7 @@
 
 use super::rib::AttrRecord;
 use bgp_proto::BgpId;
+use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 
 /// One path, with what the steps read.
@@ -97,6 +98,21 @@ pub fn select_best(candidates: &[Candidate]) -> Option<Selected> {
         }
     }
     left.first().map(|&index| Selected { index, decided_by })
+}
+
+/// Is a path that comes new to a prefix better than the best one until now? `None`: these two alone do not tell.
+///
+/// Before MED, each step compares all paths alike: who loses to the best there can win nothing further down, and who
+/// wins there leaves nobody beside it.
+pub fn beats(new: &Candidate, best: &Candidate) -> Option<bool> {
+    if new.origin == CandidateOrigin::Local || best.origin == CandidateOrigin::Local {
+        return None;
+    }
+    let key = |record: &AttrRecord| (Reverse(record.local_pref), record.as_path_len, record.origin);
+    match key(&new.record).cmp(&key(&best.record)) {
+        Ordering::Equal => None,
+        order => Some(order == Ordering::Less),
+    }
 }
 
 const STEPS: &[DecisionStep] = &[
@@ -228,6 +244,36 @@ mod tests {
         let mut other = record();
         (other.neighbor_as, other.med) = (Some(Asn(65002)), 50);
         assert_wins(DecisionStep::RouterId, (other, peer(1, false), 0), (record(), peer(2, false), 0));
+    }
+
+    proptest::proptest! {
+        /// What two paths tell is what all paths tell.
+        #[test]
+        fn the_short_way_agrees_with_the_long_one(
+            paths in proptest::collection::vec((0u32..3, 0u32..3, 0u8..2, 0u32..3, 0u32..3, 1u8..5, 0u8..9), 2..6)
+        ) {
+            let candidates: Vec<Candidate> = paths
+                .iter()
+                .map(|&(local_pref, as_path_len, origin, med, neighbor_as, last, kind)| Candidate {
+                    record: AttrRecord {
+                        local_pref,
+                        as_path_len,
+                        origin,
+                        med,
+                        neighbor_as: Some(Asn(neighbor_as)),
+                        ..record()
+                    },
+                    origin: if kind == 0 { CandidateOrigin::Local } else { peer(last, kind < 5) },
+                    path_id: 0,
+                })
+                .collect();
+            let (new, before) = candidates.split_last().unwrap();
+            let best = select_best(before).unwrap().index;
+            if let Some(is_better) = beats(new, &before[best]) {
+                let expected = if is_better { before.len() } else { best };
+                proptest::prop_assert_eq!(select_best(&candidates).unwrap().index, expected);
+            }
+        }
     }
 
     #[test]

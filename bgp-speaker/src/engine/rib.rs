@@ -9,6 +9,7 @@ mod attr_record;
 mod attrs;
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
+mod batch;
 mod bitmap;
 mod holdings;
 mod next_hops;
@@ -17,6 +18,7 @@ mod prefixes;
 
 pub use attr_record::{AttrRecord, DEFAULT_LOCAL_PREF, LoopIdentity};
 pub use attrs::{AttrId, AttrTable, is_kept_apart};
+pub use batch::{BATCH_LEN, Batch};
 pub use bitmap::Bitmap;
 pub use prefixes::{PrefixId, PrefixTable};
 
@@ -94,6 +96,8 @@ pub struct Rib {
     /// Dirty prefixes that were not ready to be decided.
     deferred: Vec<Dirty>,
     dirty_bits: Bitmap,
+    /// Dirty prefixes to which nothing happened but one more path, which is then the head or follows it.
+    grown: Bitmap,
     /// Prefixes that lost their last path and whose id may be given back.
     emptied: Vec<PrefixId>,
     holdings: Holdings,
@@ -112,6 +116,7 @@ impl Rib {
             dirty: Vec::new(),
             deferred: Vec::new(),
             dirty_bits: Bitmap::default(),
+            grown: Bitmap::default(),
             emptied: Vec::new(),
             holdings: Holdings::default(),
             best_count: 0,
@@ -135,6 +140,7 @@ impl Rib {
             + self.nodes.capacity() * size_of::<Node>()
             + (self.dirty.capacity() + self.deferred.capacity()) * size_of::<Dirty>()
             + self.dirty_bits.memory_bytes()
+            + self.grown.memory_bytes()
             + self.holdings.memory_bytes()
     }
 
@@ -146,6 +152,10 @@ impl Rib {
     /// Adds or replaces a source's path. `key` is the prefix in canonical wire form.
     pub fn announce(&mut self, attrs: &mut AttrTable, key: &[u8], path: Path) -> Announced {
         let id = self.prefixes.insert(key);
+        self.announce_at(attrs, id, path)
+    }
+
+    fn announce_at(&mut self, attrs: &mut AttrTable, id: PrefixId, path: Path) -> Announced {
         if id.index() >= self.heads.len() {
             self.heads.resize(id.index() + 1, NONE);
         }
@@ -156,13 +166,13 @@ impl Rib {
             if old == path.attr {
                 return Announced::Same;
             }
-            self.mark_dirty(attrs, id);
+            self.mark_dirty(attrs, id, false);
             attrs.retain(path.attr);
             attrs.release(old);
             self.nodes[index as usize].path = path;
             return Announced::Replaced;
         }
-        self.mark_dirty(attrs, id);
+        self.mark_dirty(attrs, id, true);
         attrs.retain(path.attr);
         self.link_after_head(id, path);
         self.path_count += 1;
@@ -176,7 +186,10 @@ impl Rib {
 
     /// Removes a source's path; was there one?
     pub fn withdraw(&mut self, attrs: &mut AttrTable, key: &[u8], source: Source, path_id: u32) -> bool {
-        let Some(id) = self.prefixes.find(key) else { return false };
+        self.prefixes.find(key).is_some_and(|id| self.withdraw_at(attrs, id, source, path_id))
+    }
+
+    fn withdraw_at(&mut self, attrs: &mut AttrTable, id: PrefixId, source: Source, path_id: u32) -> bool {
         let Some((before, index)) = self.find_node(id, source, path_id) else { return false };
         self.unlink(attrs, id, before, index);
         true
@@ -240,15 +253,19 @@ impl Rib {
         self.dirty_bits.contains(id)
     }
 
-    /// Works off the dirty list: `select` returns the index of the best of a prefix's paths, of which there is
-    /// at least one; `ready` says whether a prefix, with its best path before, may be decided now, else it waits for
-    /// [`Rib::resume_deferred`]. Changes are appended to `changes`; the
-    /// attribute ids in them are valid until the next [`AttrTable::collect`].
+    /// Works off the dirty list, appending to `changes`; the attribute ids in them are valid until the next
+    /// [`AttrTable::collect`].
+    ///
+    /// - `ready` says whether a prefix, with its best path before, may be decided now, else it waits for
+    ///   [`Rib::resume_deferred`];
+    /// - `beats` says whether a new path is better than the best one until now, if these two suffice to tell;
+    /// - `select` returns the index of the best of a prefix's paths, of which there is at least one.
     pub fn decide(
         &mut self,
         attrs: &mut AttrTable,
         ready: impl Fn(&Rib, PrefixId, Option<Path>) -> bool,
-        mut select: impl FnMut(&AttrTable, &[Path]) -> usize,
+        beats: impl Fn(&AttrTable, Path, Path) -> Option<bool>,
+        select: impl Fn(&AttrTable, &[Path]) -> usize,
         changes: &mut Vec<Change>,
     ) {
         let mut paths = Vec::new();
@@ -258,11 +275,18 @@ impl Rib {
                 continue;
             }
             self.dirty_bits.remove(dirty.id);
-            paths.clear();
-            paths.extend(self.paths(dirty.id).map(|(path, _)| path));
-            if paths.len() > 1 {
-                let best = select(attrs, &paths);
-                self.move_to_head(dirty.id, best);
+            let has_grown = self.grown.remove(dirty.id);
+            let newest = || self.paths(dirty.id).nth(1).map(|(path, _)| path);
+            match dirty.old.filter(|_| has_grown).and_then(|old| beats(attrs, newest()?, old)) {
+                Some(is_better) => self.move_to_head(dirty.id, usize::from(is_better)),
+                None => {
+                    paths.clear();
+                    paths.extend(self.paths(dirty.id).map(|(path, _)| path));
+                    if paths.len() > 1 {
+                        let best = select(attrs, &paths);
+                        self.move_to_head(dirty.id, best);
+                    }
+                }
             }
             let new = self.best(dirty.id);
             self.best_count += usize::from(new.is_some());
@@ -309,8 +333,14 @@ impl Rib {
         self.emptied.len()
     }
 
-    fn mark_dirty(&mut self, attrs: &mut AttrTable, id: PrefixId) {
-        if self.dirty_bits.insert(id) {
+    fn mark_dirty(&mut self, attrs: &mut AttrTable, id: PrefixId, grows: bool) {
+        let is_first = self.dirty_bits.insert(id);
+        if is_first && grows {
+            self.grown.insert(id);
+        } else {
+            self.grown.remove(id);
+        }
+        if is_first {
             let old = self.best(id);
             if let Some(old) = old {
                 attrs.retain(old.attr);
@@ -357,7 +387,7 @@ impl Rib {
     }
 
     fn unlink(&mut self, attrs: &mut AttrTable, id: PrefixId, before: u32, index: u32) {
-        self.mark_dirty(attrs, id);
+        self.mark_dirty(attrs, id, false);
         let node = self.nodes[index as usize];
         let next = next_of(node.link);
         if before == NONE {

@@ -15,7 +15,7 @@ use super::collision::Direction;
 use super::conn::{Conn, ConnId};
 use super::deadlines::{Deadlines, Owner};
 use super::peer::{Peer, SourceInfo};
-use super::rib::{AttrTable, Change, LoopIdentity, PrefixId, Rib, Source};
+use super::rib::{AttrTable, Batch, Change, LoopIdentity, PrefixId, Rib, Source};
 use super::session::Action;
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
@@ -113,6 +113,8 @@ pub struct Engine {
     next_conn: u64,
     attrs: AttrTable,
     ribs: [Rib; Family::ALL.len()],
+    /// Routes of the UPDATEs that are being handled; empty between calls.
+    incoming: [Batch; Family::ALL.len()],
     groups: Vec<Option<UpdateGroup>>,
     /// Members that hold back more than this are slow.
     slow_log_bytes: usize,
@@ -166,6 +168,7 @@ impl Engine {
             next_conn: 1,
             attrs: AttrTable::default(),
             ribs: [Rib::new(4), Rib::new(16)],
+            incoming: Default::default(),
             groups: Vec::new(),
             slow_log_bytes: SLOW_LOG_BYTES,
             joins: Vec::new(),
@@ -224,11 +227,11 @@ impl Engine {
         self.peer(source)?.options().ttl_security
     }
 
-    /// So many bytes of what [`Engine::fill`] offered were written.
-    pub fn written(&mut self, id: ConnId, count: usize) {
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.written(count);
-        }
+    /// So many bytes of what [`Engine::fill`] offered were written; may there be more?
+    pub fn written(&mut self, id: ConnId, count: usize) -> bool {
+        let Some(conn) = self.conns.get_mut(&id) else { return false };
+        conn.written(count);
+        !conn.is_done()
     }
 
     /// Best paths that changed since the last call, each at most once per flush.
@@ -270,6 +273,7 @@ impl Engine {
             && !conn.is_woken
         {
             conn.is_woken = true;
+            conn.is_caught_up = false;
             self.writable.push_back(id);
         }
     }

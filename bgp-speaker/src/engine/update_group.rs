@@ -22,9 +22,10 @@ mod group;
 mod key;
 mod log;
 mod member;
+mod members;
 mod verdicts;
 
 pub use encode::{ExportView, export, export_attributes};
-pub use group::{SLOW_LOG_BYTES, UpdateGroup};
+pub use group::{Reading, SLOW_LOG_BYTES, UpdateGroup};
 pub use key::GroupKey;
 pub use verdicts::{Verdicts, session_kind};

@@ -1,55 +1,64 @@
 //! Rewriting attribute blocks as bytes: what is not changed is copied, not decoded.
 
 use bgp_proto::{
-    Asn, AttributeCode, AttributeFlags, PathAttributes, PeerType, RawAttributes, SessionParams, put_attribute,
+    Asn, AttributeCode, AttributeFlags, PathAttributes, PeerType, RawAttributes, SessionParams,
+    put_attribute_header,
 };
 use bytes::{BufMut, BytesMut};
+use std::ops::Range;
 
 /// The encoding in which attribute sets are interned: everything internal, four-octet AS numbers.
 pub fn canonical_params() -> SessionParams {
     SessionParams { peer_type: PeerType::Internal, four_octet_as: true, ..SessionParams::default() }
 }
 
-/// One attribute to put, to replace or to drop.
-#[derive(Clone, Debug)]
-pub struct Edit {
-    code: AttributeCode,
-    tlv: Option<BytesMut>,
+/// Attributes to put, to replace or to drop, by ascending type code. One serves many blocks.
+#[derive(Debug, Default)]
+pub struct Edits {
+    list: Vec<(AttributeCode, Range<usize>)>,
+    octets: BytesMut,
 }
 
-impl Edit {
-    /// The attribute with this value, whether it was there or not.
-    pub fn put(flags: AttributeFlags, code: AttributeCode, value: &[u8]) -> Self {
-        let mut tlv = BytesMut::with_capacity(value.len() + 4);
-        put_attribute(&mut tlv, flags, code, value);
-        Self { code, tlv: Some(tlv) }
+impl Edits {
+    /// None any more.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.octets.clear();
+    }
+
+    /// The attribute with this value, given in two parts, whether it was there or not.
+    pub fn put(&mut self, flags: AttributeFlags, code: AttributeCode, value: [&[u8]; 2]) {
+        let start = self.octets.len();
+        put_attribute_header(&mut self.octets, flags, code, value[0].len() + value[1].len());
+        value.iter().for_each(|part| self.octets.put_slice(part));
+        self.push(code, start..self.octets.len());
     }
 
     /// Not the attribute.
-    pub fn drop(code: AttributeCode) -> Self {
-        Self { code, tlv: None }
+    pub fn drop(&mut self, code: AttributeCode) {
+        self.push(code, 0..0);
+    }
+
+    fn push(&mut self, code: AttributeCode, tlv: Range<usize>) {
+        debug_assert!(self.list.last().is_none_or(|(last, _)| *last < code), "ascending");
+        self.list.push((code, tlv));
     }
 }
 
-/// Writes a canonical block with edits applied. `edits` ascend by type code, and so does the outcome.
-pub fn rewrite(canonical: &[u8], edits: &[Edit], out: &mut BytesMut) {
-    let mut edits = edits.iter().peekable();
+/// Writes a canonical block with edits applied; it stays in ascending order.
+pub fn rewrite(canonical: &[u8], edits: &Edits, out: &mut BytesMut) {
+    let tlv_of = |(_, tlv): &(AttributeCode, Range<usize>)| &edits.octets[tlv.clone()];
+    let mut rest = edits.list.iter().peekable();
     for attribute in RawAttributes::new(canonical).flatten() {
-        while let Some(edit) = edits.next_if(|edit| edit.code < attribute.code) {
-            put(edit, out);
+        while let Some(edit) = rest.next_if(|(code, _)| *code < attribute.code) {
+            out.put_slice(tlv_of(edit));
         }
-        match edits.next_if(|edit| edit.code == attribute.code) {
-            Some(edit) => put(edit, out),
+        match rest.next_if(|(code, _)| *code == attribute.code) {
+            Some(edit) => out.put_slice(tlv_of(edit)),
             None => out.put_slice(attribute.tlv),
         }
     }
-    edits.for_each(|edit| put(edit, out));
-}
-
-fn put(edit: &Edit, out: &mut BytesMut) {
-    if let Some(tlv) = &edit.tlv {
-        out.put_slice(tlv);
-    }
+    rest.for_each(|edit| out.put_slice(tlv_of(edit)));
 }
 
 /// The value of an attribute in a canonical block.
@@ -102,12 +111,11 @@ mod tests {
 
     #[test]
     fn edits_are_merged_in_ascending_order() {
-        let edits = [
-            Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::NEXT_HOP, &[10, 0, 0, 1]),
-            Edit::drop(AttributeCode::MED),
-            Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::LOCAL_PREF, &[0, 0, 0, 100]),
-            Edit::put(AttributeFlags::OPTIONAL, AttributeCode::ORIGINATOR_ID, &[1, 1, 1, 1]),
-        ];
+        let mut edits = Edits::default();
+        edits.put(AttributeFlags::WELL_KNOWN, AttributeCode::NEXT_HOP, [&[10, 0], &[0, 1]]);
+        edits.drop(AttributeCode::MED);
+        edits.put(AttributeFlags::WELL_KNOWN, AttributeCode::LOCAL_PREF, [&[0, 0, 0, 100], &[]]);
+        edits.put(AttributeFlags::OPTIONAL, AttributeCode::ORIGINATOR_ID, [&[1, 1, 1, 1], &[]]);
         let mut out = BytesMut::new();
         rewrite(&block(), &edits, &mut out);
         let codes: Vec<u8> = RawAttributes::new(&out).map(|a| a.unwrap().code.0).collect();

@@ -94,10 +94,17 @@ impl Socket {
             if !engine.fill(self.id, &mut slices) {
                 return Ok(());
             }
-            match self.stream.try_write_vectored(&slices) {
+            let outcome = match &slices[..] {
+                // The cheaper call for the commonest case, a change told to a thousand neighbours.
+                [one] => self.stream.try_write(one),
+                _ => self.stream.try_write_vectored(&slices),
+            };
+            match outcome {
                 Ok(count) => {
                     drop(slices);
-                    engine.written(self.id, count);
+                    if !engine.written(self.id, count) {
+                        return Ok(());
+                    }
                     budget = budget.saturating_sub(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -49,6 +49,9 @@ impl Rib {
         {
             return Err("the dirty list and its bits differ".to_owned());
         }
+        if self.grown.iter().any(|id| !self.dirty_bits.contains(id)) {
+            return Err("a prefix has grown and is not dirty".to_owned());
+        }
         let best: usize = recount.best.values().map(|count| *count as usize).sum();
         if self.path_count != nodes || nodes != self.nodes.len() - self.free.len() {
             return Err(format!("{} paths counted, {nodes} linked", self.path_count));

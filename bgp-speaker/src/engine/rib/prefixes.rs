@@ -58,20 +58,34 @@ impl PrefixTable {
 
     /// The id of a canonical key, if known.
     pub fn find(&self, key: &[u8]) -> Option<PrefixId> {
+        self.find_hashed(self.hash(key), key)
+    }
+
+    /// The hash of a key.
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// [`PrefixTable::find`] with the key's hash.
+    #[inline]
+    pub(super) fn find_hashed(&self, hash: u64, key: &[u8]) -> Option<PrefixId> {
         let (octets, stride) = (&self.octets, self.stride);
-        self.index
-            .find(self.hasher.hash_one(key), |&id| key_of(octets, stride, id) == key)
-            .map(|&id| PrefixId(id))
+        self.index.find(hash, |&id| key_of(octets, stride, id) == key).map(|&id| PrefixId(id))
     }
 
     /// The id of a canonical key, given out now if it is new.
     pub fn insert(&mut self, key: &[u8]) -> PrefixId {
+        self.insert_hashed(self.hash(key), key)
+    }
+
+    /// [`PrefixTable::insert`] with the key's hash.
+    pub(super) fn insert_hashed(&mut self, hash: u64, key: &[u8]) -> PrefixId {
         debug_assert!(!key.is_empty() && key.len() <= self.stride, "key has the family's shape");
-        let (octets, stride, hasher) = (&mut self.octets, self.stride, &self.hasher);
-        let hash = hasher.hash_one(key);
-        if let Some(&id) = self.index.find(hash, |&id| key_of(octets, stride, id) == key) {
-            return PrefixId(id);
+        if let Some(id) = self.find_hashed(hash, key) {
+            return id;
         }
+        let (octets, stride, hasher) = (&mut self.octets, self.stride, &self.hasher);
         let id = self.free.pop().unwrap_or_else(|| {
             let id = octets.len() / stride;
             octets.resize(octets.len() + stride, 0);

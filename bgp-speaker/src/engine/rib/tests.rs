@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 const KEY: &[u8] = &[24, 10, 0, 0];
 
-fn attr(attrs: &mut AttrTable, med: u32) -> AttrId {
+pub(super) fn attr(attrs: &mut AttrTable, med: u32) -> AttrId {
     let set = PathAttributes {
         origin: Some(Origin::Igp),
         as_path: Some(AsPath::default()),
@@ -17,7 +17,7 @@ fn attr(attrs: &mut AttrTable, med: u32) -> AttrId {
     attrs.intern(&wire, None, AttrRecord::new(&set, &identity))
 }
 
-fn path(source: u32, attr: AttrId) -> Path {
+pub(super) fn path(source: u32, attr: AttrId) -> Path {
     Path { source: Source(source), attr, path_id: 0 }
 }
 
@@ -27,7 +27,12 @@ fn decide(rib: &mut Rib, attrs: &mut AttrTable) -> Vec<Change> {
     let select = |attrs: &AttrTable, paths: &[Path]| {
         (0..paths.len()).min_by_key(|&i| attrs.set(paths[i].attr).record.med).unwrap()
     };
-    rib.decide(attrs, |_, _, _| true, select, &mut changes);
+    let med = |attrs: &AttrTable, path: Path| attrs.record(path.attr).med;
+    // Equal ones are left to `select`, which may say something else than this would.
+    let beats = |attrs: &AttrTable, new: Path, old: Path| {
+        (med(attrs, new) != med(attrs, old)).then(|| med(attrs, new) < med(attrs, old))
+    };
+    rib.decide(attrs, |_, _, _| true, beats, select, &mut changes);
     attrs.collect();
     changes
 }
@@ -109,7 +114,7 @@ fn an_undecided_prefix_waits() {
     let a = attr(&mut attrs, 20);
     rib.announce(&mut attrs, KEY, path(1, a));
     let mut changes = Vec::new();
-    rib.decide(&mut attrs, |_, _, _| false, |_, _| 0, &mut changes);
+    rib.decide(&mut attrs, |_, _, _| false, |_, _, _| None, |_, _| 0, &mut changes);
     assert!(changes.is_empty() && !rib.is_dirty() && rib.is_undecided(PrefixId(0)));
     rib.resume_deferred();
     assert_eq!(decide(&mut rib, &mut attrs).len(), 1);

@@ -3,12 +3,12 @@
 use super::{Engine, RouteChange, prefix_of};
 use crate::config::{Family, SpeakerConfig};
 use crate::engine::conn::ConnId;
-use crate::engine::decision::{Candidate, CandidateOrigin, select_best};
+use crate::engine::decision::{Candidate, CandidateOrigin, beats, select_best};
 use crate::engine::peer::SourceInfo;
 use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
 use crate::engine::rib::{AttrTable, Change, Path, PrefixId, Rib, Source};
-use crate::engine::update_group::{ExportView, GroupKey, UpdateGroup};
+use crate::engine::update_group::{ExportView, GroupKey, Reading, UpdateGroup};
 use ipnet::IpNet;
 
 /// What an export decision reads, borrowed field by field so that a group can be borrowed beside it.
@@ -73,7 +73,10 @@ impl Engine {
             !deferring || old.is_some() || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL)
         };
         let select = |attrs: &AttrTable, paths: &[Path]| select(attrs, sources, paths);
-        rib.decide(&mut self.attrs, ready, select, &mut changes);
+        let beats = |attrs: &AttrTable, new: Path, old: Path| {
+            beats(&candidate(attrs, sources, &new), &candidate(attrs, sources, &old))
+        };
+        rib.decide(&mut self.attrs, ready, beats, select, &mut changes);
         for change in &changes {
             self.note_change(family, change);
         }
@@ -185,7 +188,7 @@ impl Engine {
         let view = export_view!(self, family);
         let difference = match self.groups.get_disjoint_mut([old, new]) {
             Ok([Some(old), Some(new)]) => {
-                while old.read(&view, source, &mut unread) {}
+                while matches!(old.read(&view, source, true, &mut unread), Reading::Log | Reading::Table) {}
                 let difference = new.difference_from(&view, old, source);
                 if old.is_refresh_wanted(source) {
                     self.refreshes.push((source, family));
@@ -268,19 +271,19 @@ impl Engine {
             has_more = false;
             for (family, index) in Family::ALL.into_iter().zip(groups.unwrap_or_default()) {
                 let Some(group) = index.and_then(|index| self.groups[index].as_mut()) else { continue };
-                let was_slow = group.member(source).is_some_and(|member| member.is_slow());
-                if was_slow && self.ribs[family.index()].is_dirty() {
-                    // It is served from the table, which is between two states.
-                    self.postponed.push(id);
-                    continue;
+                let is_settled = !self.ribs[family.index()].is_dirty();
+                match group.read(&export_view!(self, family), source, is_settled, conn) {
+                    Reading::UpToDate => {}
+                    Reading::Log => has_more = true,
+                    Reading::Table => (has_more, self.recheck_emptied) = (true, true),
+                    Reading::Postponed => self.postponed.push(id),
                 }
-                has_more |= group.read(&export_view!(self, family), source, conn);
-                self.recheck_emptied |= was_slow;
                 if group.is_refresh_due(source) {
                     self.refreshes.push((source, family));
                 }
             }
         }
+        conn.is_caught_up = !has_more;
     }
 
     fn wake_peer(&mut self, source: Source) {
@@ -312,15 +315,16 @@ impl Engine {
 
 /// Route selection of one prefix: the index of the best path.
 pub(super) fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
-    let candidates: Vec<Candidate> = paths
-        .iter()
-        .map(|path| Candidate {
-            record: attrs.record(path.attr),
-            origin: origin_of(sources, path.source),
-            path_id: path.path_id,
-        })
-        .collect();
+    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
     select_best(&candidates).map_or(0, |selected| selected.index)
+}
+
+fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Candidate {
+    Candidate {
+        record: attrs.record(path.attr),
+        origin: origin_of(sources, path.source),
+        path_id: path.path_id,
+    }
 }
 
 fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {

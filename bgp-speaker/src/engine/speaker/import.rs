@@ -8,7 +8,7 @@ use crate::engine::next_hop::is_usable;
 use crate::engine::peer::LastAttributes;
 use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
-use crate::engine::rib::{Announced, AttrId, AttrRecord, Path, Source, is_kept_apart};
+use crate::engine::rib::{AttrId, AttrRecord, BATCH_LEN, Source, is_kept_apart};
 use crate::engine::session::{Event, StateKind};
 use crate::engine::time::MonoTime;
 use crate::engine::wire::{canonical_params, decode_canonical};
@@ -49,6 +49,13 @@ impl Engine {
         loop {
             let Some(conn) = self.conns.get(&id).filter(|conn| !conn.is_closing) else { return bytes.len() };
             let (source, direction, params) = (conn.source, conn.direction, conn.params.clone());
+            if self.is_established(source, direction) {
+                let updates = self.handle_updates(now, source, direction, &bytes[used..], &params);
+                used += updates;
+                if updates > 0 {
+                    continue;
+                }
+            }
             match frame(&bytes[used..], &params) {
                 Ok(None) => return used,
                 Ok(Some(message)) => {
@@ -64,6 +71,55 @@ impl Engine {
         }
     }
 
+    fn is_established(&self, source: Source, direction: Direction) -> bool {
+        self.peer(source).is_some_and(|peer| peer.session(direction).kind() == StateKind::Established)
+    }
+
+    /// The UPDATEs at the front, of which most input consists: the state machine is told once for all, and their routes
+    /// go into the table together. Returns how many bytes were used.
+    fn handle_updates(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        direction: Direction,
+        bytes: &[u8],
+        params: &SessionParams,
+    ) -> usize {
+        let (mut used, mut count) = (0, 0);
+        let mut outcome = Ok(());
+        while outcome.is_ok()
+            && let Ok(Some(message)) = frame(&bytes[used..], params)
+            && message.kind == MessageType::UPDATE
+        {
+            used += message.bytes.len();
+            count += 1;
+            outcome = self.import(now, source, message.body(), params);
+            if self.incoming.iter().any(|batch| batch.len() >= BATCH_LEN) {
+                self.take_in(now, source);
+                if !self.is_established(source, direction) {
+                    return used;
+                }
+            }
+        }
+        self.take_in(now, source);
+        if count > 0 {
+            self.count_received(source, type_name(MessageType::UPDATE), count);
+            let event = match outcome {
+                Ok(()) => Event::Update,
+                Err(Fatal(notification)) => Event::MalformedMessage(notification),
+            };
+            self.drive(now, source, direction, event);
+        }
+        used
+    }
+
+    fn count_received(&mut self, source: Source, name: &'static str, count: u64) {
+        if let Some(peer) = self.peer_mut(source) {
+            *peer.messages_received.entry(name).or_default() += count;
+            *self.counters.received.entry(name).or_default() += count;
+        }
+    }
+
     fn handle_message(
         &mut self,
         now: MonoTime,
@@ -72,18 +128,9 @@ impl Engine {
         message: Frame<'_>,
         params: &Arc<SessionParams>,
     ) {
-        let Some(peer) = self.peer_mut(source) else { return };
-        let name = type_name(message.kind);
-        *peer.messages_received.entry(name).or_default() += 1;
+        self.count_received(source, type_name(message.kind), 1);
+        let Some(peer) = self.peer(source) else { return };
         let state = peer.session(direction).kind();
-        *self.counters.received.entry(name).or_default() += 1;
-        if message.kind == MessageType::UPDATE && state == StateKind::Established {
-            let event = match self.import(now, source, message.body(), params) {
-                Ok(()) => Event::Update,
-                Err(Fatal(notification)) => Event::MalformedMessage(notification),
-            };
-            return self.drive(now, source, direction, event);
-        }
         let event = match Message::decode(&mut Decoder::new(SessionParams::clone(params)), message.bytes) {
             Ok(Message::Open(open)) if state == StateKind::OpenSent => {
                 return self.handle_open(now, source, direction, open);
@@ -118,6 +165,7 @@ impl Engine {
     ) -> Result<(), Fatal> {
         let view = UpdateView::parse(body)?;
         if let Some(family) = view.end_of_rib() {
+            self.take_in(now, source);
             self.handle_end_of_rib(now, source, family);
             return Ok(());
         }
@@ -127,7 +175,7 @@ impl Engine {
         }
         let mut sections = Sections { withdrawn: view.withdrawn, nlri: view.nlri, ..Sections::default() };
         let (action, next_hop) = self.split_attributes(source, &view, params, &mut sections)?;
-        self.withdraw_all(source, Family::Ipv4Unicast, sections.withdrawn, params);
+        self.withdraw_all(Family::Ipv4Unicast, sections.withdrawn, params);
         if let Some(unreach) = &sections.unreach {
             self.withdraw_family(source, unreach.family, unreach.nlri, params);
         }
@@ -151,10 +199,10 @@ impl Engine {
             };
             match attr.filter(|attr| self.is_acceptable(source, *attr)) {
                 Some(attr) if self.filters_import(source) => {
-                    self.announce_filtered(now, source, family, nlri, attr, params);
+                    self.announce_filtered(source, family, nlri, attr, params);
                 }
-                Some(attr) => self.announce_all(now, source, family, nlri, attr, params),
-                None => self.withdraw_all(source, family, nlri, params),
+                Some(attr) => self.announce_all(family, nlri, attr, params),
+                None => self.withdraw_all(family, nlri, params),
             }
         }
         Ok(())
@@ -354,57 +402,51 @@ impl Engine {
         !is_loop && has_next_hop && peer.import != Policy::Reject
     }
 
-    pub(super) fn announce_all(
-        &mut self,
-        now: MonoTime,
-        source: Source,
-        family: Family,
-        nlri: &[u8],
-        attr: AttrId,
-        params: &SessionParams,
-    ) {
-        let afi_safi = family.afi_safi();
-        let rib = &mut self.ribs[family.index()];
-        let mut new = 0;
-        for nlri in NlriIter::new(nlri, afi_safi, params.add_path_rx(afi_safi)).flatten() {
-            let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
-            let length = nlri.canonical(&mut key);
-            let path = Path { source, attr, path_id: nlri.path_id.unwrap_or(0) };
-            new += u32::from(rib.announce(&mut self.attrs, &key[..length], path) == Announced::New);
+    /// Announced prefixes wait for [`Engine::take_in`].
+    pub(super) fn announce_all(&mut self, family: Family, nlri: &[u8], attr: AttrId, params: &SessionParams) {
+        self.queue(family, nlri, Some(attr), params);
+    }
+
+    /// What waits goes into the table.
+    fn take_in(&mut self, now: MonoTime, source: Source) {
+        let mut has_more = false;
+        for family in Family::ALL {
+            let index = family.index();
+            if self.incoming[index].len() == 0 {
+                continue;
+            }
+            let applied = self.ribs[index].apply(&mut self.attrs, source, &mut self.incoming[index]);
+            let count = &mut self.sources[source.0 as usize].path_count[index];
+            *count = *count + applied.new - applied.gone;
+            has_more |= applied.new > 0;
         }
-        let info = &mut self.sources[source.0 as usize];
-        info.path_count[family.index()] += new;
-        let total: u32 = info.path_count.iter().sum();
         let limit = self.peer(source).and_then(|peer| peer.options().max_prefixes);
-        if limit.is_some_and(|limit| total > limit) {
+        let total: u32 = self.sources[source.0 as usize].path_count.iter().sum();
+        if has_more && limit.is_some_and(|limit| total > limit) {
             tracing::warn!(neighbor = %self.sources[source.0 as usize].address, total, "more prefixes than max_prefixes");
             self.stop_peer(now, source, &Notification::cease(subcode::cease::MAXIMUM_PREFIXES));
         }
     }
 
-    fn withdraw_family(&mut self, source: Source, family: AfiSafi, nlri: &[u8], params: &SessionParams) {
-        if let Some(family) = self.negotiated_family(source, family) {
-            self.withdraw_all(source, family, nlri, params);
-        }
-    }
-
-    pub(super) fn withdraw_all(
-        &mut self,
-        source: Source,
-        family: Family,
-        nlri: &[u8],
-        params: &SessionParams,
-    ) {
+    fn queue(&mut self, family: Family, nlri: &[u8], attr: Option<AttrId>, params: &SessionParams) {
         let afi_safi = family.afi_safi();
-        let rib = &mut self.ribs[family.index()];
-        let mut gone = 0;
+        let batch = &mut self.incoming[family.index()];
         for nlri in NlriIter::new(nlri, afi_safi, params.add_path_rx(afi_safi)).flatten() {
             let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
             let length = nlri.canonical(&mut key);
-            let path_id = nlri.path_id.unwrap_or(0);
-            gone += u32::from(rib.withdraw(&mut self.attrs, &key[..length], source, path_id));
+            batch.push(&key[..length], attr, nlri.path_id.unwrap_or(0));
         }
-        self.sources[source.0 as usize].path_count[family.index()] -= gone;
+    }
+
+    fn withdraw_family(&mut self, source: Source, family: AfiSafi, nlri: &[u8], params: &SessionParams) {
+        if let Some(family) = self.negotiated_family(source, family) {
+            self.withdraw_all(family, nlri, params);
+        }
+    }
+
+    /// Withdrawn prefixes wait for [`Engine::take_in`].
+    pub(super) fn withdraw_all(&mut self, family: Family, nlri: &[u8], params: &SessionParams) {
+        self.queue(family, nlri, None, params);
     }
 
     /// Removes a source's paths of some families, all of them or the stale ones.

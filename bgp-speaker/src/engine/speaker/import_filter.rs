@@ -4,7 +4,6 @@ use super::Engine;
 use crate::config::Family;
 use crate::engine::policy::{ChangedRoute, FilterRoute, Policy, RuleId};
 use crate::engine::rib::{AttrId, Source};
-use crate::engine::time::MonoTime;
 use crate::engine::update_group::session_kind;
 use crate::engine::wire::decode_canonical;
 use bgp_proto::{NlriIter, SessionParams};
@@ -28,7 +27,6 @@ impl Engine {
     /// Prefixes that were announced with these attributes, as far as they pass, and with what the filters make of it.
     pub(super) fn announce_filtered(
         &mut self,
-        now: MonoTime,
         source: Source,
         family: Family,
         nlri: &[u8],
@@ -43,8 +41,8 @@ impl Engine {
                 Some(changes) => Some(self.changed(&policy, changes, attr, &outcome.example)),
             };
             match attr {
-                Some(attr) => self.announce_all(now, source, family, &outcome.nlri, attr, params),
-                None => self.withdraw_all(source, family, &outcome.nlri, params),
+                Some(attr) => self.announce_all(family, &outcome.nlri, attr, params),
+                None => self.withdraw_all(family, &outcome.nlri, params),
             }
         }
     }

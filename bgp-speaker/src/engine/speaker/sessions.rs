@@ -402,8 +402,13 @@ impl Engine {
             families_to_keep(&established.terms, reason).filter(|_| is_enabled).unwrap_or_default();
         let lost: Vec<Family> = Family::ALL.into_iter().filter(|family| !kept.contains(family)).collect();
         self.purge(source, false, &lost);
-        // RFC 4724 §4.2: what was stale already does not outlive a second loss.
-        self.purge(source, true, &kept);
+        // RFC 4724 §4.2: what was stale already does not outlive a second loss. A connection that lost against the
+        // neighbour's other one, which it had not heard of when it sent the KEEPALIVE that brought us here, is none.
+        let before = self.peer_mut(source).and_then(|peer| peer.retention.take());
+        let before = before.filter(|_| is_collision(reason));
+        if before.is_none() {
+            self.purge(source, true, &kept);
+        }
         let mut stale = [false; Family::ALL.len()];
         for family in kept {
             stale[family.index()] = self.ribs[family.index()].mark_stale(source) > 0;
@@ -411,11 +416,9 @@ impl Engine {
         if stale.contains(&true)
             && let Some(peer) = self.peer_mut(source)
         {
-            let until = now + restart_time;
+            let until = before.map_or(now + restart_time, |before| before.until);
             peer.retention = Some(Retention { until, stale });
             self.deadlines.arm(Owner::Peer(source), until);
-        } else if let Some(peer) = self.peer_mut(source) {
-            peer.retention = None;
         }
     }
 
@@ -451,6 +454,12 @@ impl Engine {
         }
         self.look_at_convergence(now);
     }
+}
+
+/// Did the connection lose against another one of the same neighbour (RFC 4271 §6.8)?
+fn is_collision(reason: &DownReason) -> bool {
+    matches!(reason, DownReason::NotificationSent(n) | DownReason::NotificationReceived(n)
+        if n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::CONNECTION_COLLISION)
 }
 
 /// RFC 4724 §4.2, RFC 8538 §4: for how long, and of which families, are routes kept?

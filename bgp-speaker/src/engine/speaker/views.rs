@@ -8,6 +8,7 @@ use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
 use crate::engine::update_group::{ExportView, UpdateGroup, Verdicts, export, export_attributes};
+use crate::engine::wire::Edits;
 use crate::engine::wire::decode_canonical;
 use crate::view::{MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView};
 use bgp_proto::{NextHop, PathAttributes, encode_prefix};
@@ -212,7 +213,7 @@ impl Engine {
         let changed = verdicts.changed_set(&view, &group.key, path, changes);
         let key = crate::engine::update_group::GroupKey { four_octet_as: true, ..group.key.clone() };
         let mut block = BytesMut::new();
-        export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut block);
+        export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut Edits::default(), &mut block);
         Some(self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop)))
     }
 
@@ -293,7 +294,11 @@ impl Engine {
             memory_bytes: vec![
                 ("attributes".to_owned(), self.attrs.memory_bytes() as u64),
                 ("groups".to_owned(), groups().map(UpdateGroup::memory_bytes).sum::<usize>() as u64),
-                ("paths".to_owned(), of_ribs(|rib| rib.memory_bytes())),
+                (
+                    "paths".to_owned(),
+                    of_ribs(|rib| rib.memory_bytes())
+                        + self.incoming.iter().map(|batch| batch.memory_bytes() as u64).sum::<u64>(),
+                ),
                 ("prefixes".to_owned(), of_ribs(|rib| rib.prefixes.memory_bytes())),
             ],
             update_groups: groups().count() as u64,

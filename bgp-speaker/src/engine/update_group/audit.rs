@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 impl UpdateGroup {
     /// Whose sessions are in it.
     pub fn members(&self) -> impl Iterator<Item = Source> + '_ {
-        self.members.keys().copied()
+        self.members.iter().map(|member| member.source)
     }
 
     /// Compares the Adj-RIB-Out with what is exported, and the log with its readers.
@@ -19,7 +19,7 @@ impl UpdateGroup {
     /// The first difference.
     pub fn audit(&self, view: &ExportView<'_>) -> Result<(), String> {
         if self.is_pending() || self.members.is_empty() {
-            return Err(format!("pending {}, {} members", self.is_pending(), self.members.len()));
+            return Err(format!("pending {}, {} members", self.is_pending(), self.members.iter().len()));
         }
         let mut exported = 0;
         let mut verdicts = Verdicts::default();
@@ -44,11 +44,11 @@ impl UpdateGroup {
                 return Err(format!("slot {}: {counted} advertised, {expected} found", source.0));
             }
         }
-        let slow = self.members.values().filter(|member| member.is_slow()).count();
+        let slow = self.members.iter().filter(|member| member.is_slow()).count();
         if slow != self.slow_count() {
             return Err(format!("{} slow members, {slow} found", self.slow_count()));
         }
-        let readers = self.members.values().filter(|member| !member.is_slow()).map(|member| member.cursor);
+        let readers = self.members.iter().filter(|member| !member.is_slow()).map(|member| member.cursor);
         self.log.audit(&readers.chain(self.dump.as_ref().map(|dump| dump.at)).collect::<Vec<_>>())
     }
 }

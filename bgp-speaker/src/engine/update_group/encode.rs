@@ -9,7 +9,7 @@ use crate::engine::next_hop::{ExportContext, export_next_hop};
 use crate::engine::peer::SourceInfo;
 use crate::engine::readvertise::{Refusal, Relation, is_reflected, may_readvertise};
 use crate::engine::rib::{AttrTable, Path, PrefixId, Rib, Source};
-use crate::engine::wire::{Edit, decode_canonical, prepend_as, rewrite, value_of};
+use crate::engine::wire::{Edits, decode_canonical, prepend_as, rewrite, value_of};
 use bgp_proto::{AttributeCode, AttributeFlags, BgpId, MessageType, NextHop, finish_message, put_header};
 use bytes::{BufMut, BytesMut};
 use ipnet::IpNet;
@@ -75,56 +75,59 @@ pub fn export_attributes(
     path: Path,
     next_hop: NextHop,
     changed: Option<&ChangedSet>,
+    edits: &mut Edits,
     out: &mut BytesMut,
 ) {
     let set = view.attrs.set(path.attr);
     let wire = changed.map_or(set.wire, |changed| &changed.wire);
-    let mut edits = Vec::with_capacity(6);
+    edits.clear();
+    if key.relation == Relation::External {
+        let as_path = value_of(wire, AttributeCode::AS_PATH).unwrap_or_default();
+        let as_path = prepend_as(as_path, key.local_as);
+        edits.put(AttributeFlags::WELL_KNOWN, AttributeCode::AS_PATH, [&as_path, &[]]);
+    }
     if let (Family::Ipv4Unicast, NextHop::V4(v4)) = (key.family, next_hop) {
-        edits.push(Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::NEXT_HOP, &v4.octets()));
+        edits.put(AttributeFlags::WELL_KNOWN, AttributeCode::NEXT_HOP, [&v4.octets(), &[]]);
     }
     match key.relation {
         Relation::External => {
-            let as_path = value_of(wire, AttributeCode::AS_PATH).unwrap_or_default();
-            let as_path = prepend_as(as_path, key.local_as);
-            edits.insert(0, Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::AS_PATH, &as_path));
             if path.source != Source::LOCAL && !changed.is_some_and(|changed| changed.has_set_med) {
                 // RFC 4271 §5.1.4: a received MED stays in the AS.
-                edits.push(Edit::drop(AttributeCode::MED));
+                edits.drop(AttributeCode::MED);
             }
             for code in [AttributeCode::LOCAL_PREF, AttributeCode::ORIGINATOR_ID, AttributeCode::CLUSTER_LIST]
             {
-                edits.push(Edit::drop(code));
+                edits.drop(code);
             }
             // RFC 7311 §3.2: not beyond the AS unless that is configured.
-            edits.push(Edit::drop(AttributeCode::AIGP));
+            edits.drop(AttributeCode::AIGP);
         }
         Relation::Client | Relation::NonClient => {
-            let local_pref =
-                changed.map_or(set.record.local_pref, |changed| changed.local_pref).to_be_bytes();
-            edits.push(Edit::put(AttributeFlags::WELL_KNOWN, AttributeCode::LOCAL_PREF, &local_pref));
+            let local_pref = changed.map_or(set.record.local_pref, |changed| changed.local_pref);
+            let local_pref = local_pref.to_be_bytes();
+            edits.put(AttributeFlags::WELL_KNOWN, AttributeCode::LOCAL_PREF, [&local_pref, &[]]);
             let source = view.source(path.source);
             if let Some(source) = source.filter(|source| is_reflected(Some(source.relation), key.relation)) {
-                reflection_edits(view, wire, set.record.originator.unwrap_or(source.router_id), &mut edits);
+                reflection_edits(view, wire, set.record.originator.unwrap_or(source.router_id), edits);
             }
         }
     }
     if key.four_octet_as {
-        rewrite(wire, &edits, out);
+        rewrite(wire, edits, out);
     } else {
         let mut four_octet = BytesMut::new();
-        rewrite(wire, &edits, &mut four_octet);
+        rewrite(wire, edits, &mut four_octet);
         decode_canonical(&four_octet).encode(&key.params(), out);
     }
 }
 
 /// RFC 4456 §8.
-fn reflection_edits(view: &ExportView<'_>, wire: &[u8], originator: BgpId, edits: &mut Vec<Edit>) {
+fn reflection_edits(view: &ExportView<'_>, wire: &[u8], originator: BgpId, edits: &mut Edits) {
     let originator = originator.0.to_be_bytes();
-    edits.push(Edit::put(AttributeFlags::OPTIONAL, AttributeCode::ORIGINATOR_ID, &originator));
-    let mut cluster_list = view.cluster_id.0.to_be_bytes().to_vec();
-    cluster_list.extend(value_of(wire, AttributeCode::CLUSTER_LIST).unwrap_or_default());
-    edits.push(Edit::put(AttributeFlags::OPTIONAL, AttributeCode::CLUSTER_LIST, &cluster_list));
+    edits.put(AttributeFlags::OPTIONAL, AttributeCode::ORIGINATOR_ID, [&originator, &[]]);
+    let own = view.cluster_id.0.to_be_bytes();
+    let before = value_of(wire, AttributeCode::CLUSTER_LIST).unwrap_or_default();
+    edits.put(AttributeFlags::OPTIONAL, AttributeCode::CLUSTER_LIST, [&own, before]);
 }
 
 /// One announcement to encode.
@@ -149,7 +152,7 @@ pub fn encode_announcements(
     out: &mut ChunkBuilder,
 ) {
     announcements.sort_unstable_by_key(|a| (a.path.attr, a.path.source, a.changes, a.id));
-    let mut block = BytesMut::new();
+    let (mut block, mut edits) = (BytesMut::new(), Edits::default());
     let is_same = |a: &Announce, b: &Announce| {
         (a.path.attr, a.path.source, a.changes) == (b.path.attr, b.path.source, b.changes)
     };
@@ -157,7 +160,7 @@ pub fn encode_announcements(
         let Some(first) = run.first() else { continue };
         block.clear();
         let changed = verdicts.changed_set(view, key, first.path, first.changes);
-        export_attributes(view, key, first.path, first.next_hop, changed.as_ref(), &mut block);
+        export_attributes(view, key, first.path, first.next_hop, changed.as_ref(), &mut edits, &mut block);
         let own = Some(first.path.source).filter(|source| *source != Source::LOCAL);
         let mut rest = run.iter().map(|a| view.rib.prefixes.key(a.id)).peekable();
         while rest.peek().is_some() {

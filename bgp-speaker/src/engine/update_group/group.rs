@@ -6,6 +6,7 @@ use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawa
 use super::key::GroupKey;
 use super::log::{Chunk, ChunkBuilder, Log};
 use super::member::{Member, PrivateItem};
+use super::members::Members;
 use super::verdicts::Verdicts;
 use crate::config::Family;
 use crate::engine::rib::{Bitmap, Change, PrefixId, PrefixTable, Source};
@@ -13,12 +14,24 @@ use bgp_proto::{
     AttributeCode, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams, UpdateView, frame,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// Members that hold back more of the log than this are slow.
 pub const SLOW_LOG_BYTES: usize = 16 * 1024 * 1024;
 /// How many prefixes a slow member is served at a time.
 const SLOW_BATCH: usize = 4096;
+
+/// What a member's reading came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// There was nothing to read.
+    UpToDate,
+    /// There may be more.
+    Log,
+    /// It came from the table, because the member is slow; there may be more.
+    Table,
+    /// It is to come from the table, which is not settled.
+    Postponed,
+}
 
 /// One per distinct [`GroupKey`] with members.
 #[derive(Debug)]
@@ -32,8 +45,7 @@ pub struct UpdateGroup {
     unlearn: Vec<(PrefixId, Source)>,
     pub(super) log: Log,
     pub(super) dump: Option<Dump>,
-    /// In a stable order, so that a run can be repeated.
-    pub(super) members: BTreeMap<Source, Member>,
+    pub(super) members: Members,
     /// How many of them are slow.
     slow: usize,
     /// Advertised prefixes by the slot of the source they came from.
@@ -51,7 +63,7 @@ impl UpdateGroup {
             unlearn: Vec::new(),
             log: Log::default(),
             dump: None,
-            members: BTreeMap::new(),
+            members: Members::default(),
             slow: 0,
             advertised_of: Vec::new(),
         };
@@ -72,7 +84,7 @@ impl UpdateGroup {
 
     /// One member.
     pub fn member(&self, source: Source) -> Option<&Member> {
-        self.members.get(&source)
+        self.members.get(source)
     }
 
     /// Members that are served from their bitmap.
@@ -98,7 +110,8 @@ impl UpdateGroup {
             + self.pending.capacity() * 4
             + self.log.bytes()
             + self.dump.as_ref().map_or(0, |dump| dump.bytes)
-            + self.members.values().filter_map(|m| m.dirty.as_ref()).map(Bitmap::memory_bytes).sum::<usize>()
+            + self.members.memory_bytes()
+            + self.members.iter().filter_map(|m| m.dirty.as_ref()).map(Bitmap::memory_bytes).sum::<usize>()
     }
 
     /// A best path changed.
@@ -142,7 +155,7 @@ impl UpdateGroup {
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
-        for member in self.members.values_mut() {
+        for member in self.members.iter_mut() {
             if let Some(dirty) = &mut member.dirty {
                 let changed = announcements.iter().map(|a| a.id).chain(withdrawals.iter().copied());
                 changed.for_each(|id| _ = dirty.insert(id));
@@ -153,7 +166,7 @@ impl UpdateGroup {
         chunks.into_iter().for_each(|chunk| self.log.publish(chunk));
         self.unlearn_own(view, &mut wake);
         if has_news {
-            self.members.keys().for_each(|source| wake(*source));
+            self.members.iter().for_each(|member| wake(member.source));
             self.drop_dump_if_outgrown();
         }
     }
@@ -172,7 +185,7 @@ impl UpdateGroup {
                 self.drop_dump();
                 continue;
             }
-            if !self.members.values().any(|member| !member.is_slow() && member.cursor == first) {
+            if !self.members.iter().any(|member| !member.is_slow() && member.cursor == first) {
                 return;
             }
             self.detach_readers_at(first, prefixes, &mut emptied);
@@ -194,7 +207,7 @@ impl UpdateGroup {
         };
         let mut unread = Bitmap::default();
         self.log.chunks_from(at).for_each(|chunk| mark(chunk.bytes(), &mut unread));
-        for member in self.members.values_mut().filter(|member| !member.is_slow() && member.cursor == at) {
+        for member in self.members.iter_mut().filter(|member| !member.is_slow() && member.cursor == at) {
             let mut dirty = unread.clone();
             for item in member.private.drain(..) {
                 member.owes_end_of_rib |= item.is_end_of_rib;
@@ -225,7 +238,7 @@ impl UpdateGroup {
             self.dump.iter().flat_map(|dump| dump.displaced_by(source)).filter(is_own).collect();
         member.private.extend(self.withdrawals_for_one(view, &displaced));
         self.log.add_reader(at);
-        self.members.insert(source, member);
+        self.members.insert(member);
     }
 
     /// A session that knows what another group advertised joins: it gets what differs, then what follows.
@@ -236,13 +249,13 @@ impl UpdateGroup {
         let to_item = |bytes: Bytes| PrivateItem { at, bytes, is_end_of_rib: false };
         member.private.extend(self.encode_difference(view, difference).into_iter().map(to_item));
         self.log.add_reader(at);
-        self.members.insert(source, member);
+        self.members.insert(member);
     }
 
     /// The member is sent the whole table again (RFC 2918), behind what it has not read yet.
     pub fn refresh(&mut self, view: &ExportView<'_>, source: Source) {
         debug_assert!(!self.is_pending(), "refreshing after a flush");
-        let Some(member) = self.members.get_mut(&source) else { return };
+        let Some(member) = self.members.get_mut(source) else { return };
         if let Some(dirty) = &mut member.dirty {
             self.advertised.iter().for_each(|id| _ = dirty.insert(id));
             return;
@@ -258,28 +271,28 @@ impl UpdateGroup {
             self.drop_dump();
         }
         self.dump(view);
-        if let Some(mut member) = self.members.remove(&source) {
+        if let Some(mut member) = self.members.remove(source) {
             self.push_dump(&mut member);
-            self.members.insert(source, member);
+            self.members.insert(member);
         }
     }
 
     /// Did a member ask for a refresh that had to wait, and has it read all that was for it alone? Says so once.
     pub fn is_refresh_due(&mut self, source: Source) -> bool {
         let is_ready = |member: &&mut Member| member.private.is_empty() || member.is_slow();
-        let member = self.members.get_mut(&source).filter(is_ready);
+        let member = self.members.get_mut(source).filter(is_ready);
         member.is_some_and(|member| std::mem::take(&mut member.wants_refresh))
     }
 
     /// Has a member asked for a refresh that it was not given yet?
     pub fn is_refresh_wanted(&self, source: Source) -> bool {
-        self.members.get(&source).is_some_and(|member| member.wants_refresh)
+        self.members.get(source).is_some_and(|member| member.wants_refresh)
     }
 
     /// Tells a member that it has the whole table.
     pub fn send_end_of_rib(&mut self, source: Source) {
         let item = self.end_of_rib_item(self.log.end());
-        if let Some(member) = self.members.get_mut(&source) {
+        if let Some(member) = self.members.get_mut(source) {
             if member.is_slow() {
                 member.owes_end_of_rib = true;
             } else {
@@ -290,7 +303,7 @@ impl UpdateGroup {
 
     /// A session leaves.
     pub fn leave(&mut self, source: Source) {
-        match self.members.remove(&source) {
+        match self.members.remove(source) {
             Some(member) if member.is_slow() => self.slow -= 1,
             Some(member) => self.log.remove_reader(member.cursor),
             None => {}
@@ -300,20 +313,31 @@ impl UpdateGroup {
         }
     }
 
-    /// The next bytes for a member, appended to `out`; `false` if it is up to date.
-    pub fn read(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> bool {
-        let Some(member) = self.members.get_mut(&source) else { return false };
+    /// The next bytes for a member are appended to `out`. A slow one is served from the table, but only if that
+    /// `is_settled`.
+    pub fn read(
+        &mut self,
+        view: &ExportView<'_>,
+        source: Source,
+        is_settled: bool,
+        out: &mut impl Extend<Bytes>,
+    ) -> Reading {
+        let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         if member.is_slow() {
-            return self.read_dirty(view, source, out);
+            return match is_settled {
+                true => self.read_dirty(view, source, out),
+                false => Reading::Postponed,
+            };
         }
         if member.private.front().is_some_and(|item| item.at <= member.cursor) {
             out.extend(member.private.pop_front().map(|item| item.bytes));
-            return true;
+            return Reading::Log;
         }
-        let Some(chunk) = self.log.pass(member.cursor) else { return false };
+        if !self.log.pass(member.cursor, source, out) {
+            return Reading::UpToDate;
+        }
         member.cursor += 1;
-        out.extend(chunk.parts_for(source));
-        true
+        Reading::Log
     }
 
     /// Withdrawals for one member, behind all that is published.
@@ -332,7 +356,7 @@ impl UpdateGroup {
     /// Is this id in use by a member's bitmap?
     pub fn holds(&self, id: PrefixId) -> bool {
         let dirty = |member: &Member| member.dirty.as_ref().is_some_and(|dirty| dirty.contains(id));
-        self.slow > 0 && self.members.values().any(dirty)
+        self.slow > 0 && self.members.iter().any(dirty)
     }
 
     /// Do unread bytes depend on this slot's identity?
@@ -359,13 +383,13 @@ impl UpdateGroup {
                 continue;
             }
             self.dump.iter_mut().for_each(|dump| dump.displaced.push((id, source)));
-            let Some(member) = self.members.get_mut(&source) else { continue };
+            let Some(member) = self.members.get_mut(source) else { continue };
             if let Some(dirty) = &mut member.dirty {
                 dirty.insert(id);
                 continue;
             }
             let items = self.withdrawals_for_one(view, &[id]);
-            if let Some(member) = self.members.get_mut(&source) {
+            if let Some(member) = self.members.get_mut(source) {
                 member.private.extend(items);
                 wake(source);
             }
@@ -418,9 +442,9 @@ impl UpdateGroup {
     }
 
     /// Serves a slow member some of its dirty prefixes; once there is none left, it reads the log again.
-    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> bool {
-        let Some(member) = self.members.get_mut(&source) else { return false };
-        let Some(dirty) = &mut member.dirty else { return false };
+    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> Reading {
+        let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
+        let Some(dirty) = &mut member.dirty else { return Reading::UpToDate };
         let ids: Vec<PrefixId> = dirty.iter().take(SLOW_BATCH).collect();
         ids.iter().for_each(|id| _ = dirty.remove(*id));
         if ids.is_empty() {
@@ -430,9 +454,8 @@ impl UpdateGroup {
             self.log.add_reader(member.cursor);
             if std::mem::take(&mut member.owes_end_of_rib) {
                 out.extend([end_of_rib(self.key.family).freeze()]);
-                return true;
             }
-            return false;
+            return Reading::Table;
         }
         let (mut announcements, mut withdrawals) = (Vec::new(), Vec::new());
         let mut verdicts = Verdicts::default();
@@ -446,7 +469,7 @@ impl UpdateGroup {
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
         out.extend(builder.finish().into_iter().map(|chunk| chunk.bytes().clone()));
-        true
+        Reading::Table
     }
 
     fn advertised_of(&mut self, source: Source) -> &mut u32 {

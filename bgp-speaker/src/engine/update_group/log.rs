@@ -164,14 +164,16 @@ impl Log {
         self.trim();
     }
 
-    /// The chunk at a position, for the reader that passes it now.
-    pub fn pass(&mut self, position: u64) -> Option<Chunk> {
-        let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        let entry = self.chunks.get_mut(index)?;
+    /// Gives the chunk at a position to the reader that passes it now; `false` if there is none yet.
+    pub fn pass(&mut self, position: u64, reader: Source, out: &mut impl Extend<Bytes>) -> bool {
+        let index = position.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let Some(entry) = index.and_then(|index| self.chunks.get_mut(index)) else { return false };
         entry.unread -= 1;
-        let chunk = entry.chunk.clone();
-        self.trim();
-        Some(chunk)
+        out.extend(entry.chunk.parts_for(reader));
+        if entry.unread == 0 {
+            self.trim();
+        }
+        true
     }
 
     /// The chunks from a position on.
@@ -244,15 +246,19 @@ mod tests {
         log.publish(chunk(&[(b"one", None)]));
         log.publish(chunk(&[(b"two", None)]));
         assert_eq!(log.bytes_from(1), Some(6));
-        assert_eq!(log.pass(1).unwrap().bytes(), "one");
+        let pass = |log: &mut Log, position| {
+            let mut parts = Vec::new();
+            log.pass(position, Source(9), &mut parts).then_some(parts)
+        };
+        assert_eq!(pass(&mut log, 1).unwrap(), ["one"]);
         assert_eq!(log.bytes(), 6);
-        assert_eq!(log.pass(1).unwrap().bytes(), "one");
+        assert_eq!(pass(&mut log, 1).unwrap(), ["one"]);
         assert_eq!((log.bytes(), log.first()), (3, 2));
         assert_eq!(log.bytes_from(1), None);
         log.remove_reader(2);
-        assert_eq!(log.pass(2).unwrap().bytes(), "two");
+        assert_eq!(pass(&mut log, 2).unwrap(), ["two"]);
         assert_eq!(log.bytes(), 0);
-        assert!(log.pass(3).is_none());
+        assert_eq!(pass(&mut log, 3), None);
     }
 
     #[test]
