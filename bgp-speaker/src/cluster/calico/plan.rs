@@ -7,21 +7,23 @@
 mod context;
 mod convert;
 mod fib;
+mod filters;
 mod mesh;
 mod originate;
 mod peers;
 mod services;
 mod session;
-#[cfg(test)]
-mod tests;
 
 use super::snapshot::Snapshot;
 use crate::cluster::Problem;
+use crate::config::filter::Filter;
 use crate::config::{Family, FibRules, NextHopMode, Role, Secret};
 use bgp_proto::{Asn, BgpId, Community, LargeCommunity};
 use context::Context;
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// What a node says of itself, beside what the datastore says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +93,7 @@ pub struct Plan {
     pub originate: Vec<Origination>,
     /// Which routes go to the kernel.
     pub fib: FibRules,
+    filters: BTreeMap<String, Arc<Filter>>,
     /// What is wrong with the data as a whole, and without effect therefore.
     pub problems: Vec<Problem>,
 }
@@ -219,6 +222,7 @@ pub fn plan(snapshot: &Snapshot, local: &LocalNode) -> Result<Plan, PlanError> {
         cluster_id: context.node.cluster_id,
         listen: context.listen(),
         addresses: [true, false].into_iter().filter_map(|is_ipv4| context.node.address(is_ipv4)).collect(),
+        filters: filters::all(&context, &sessions),
         sessions,
         originate,
         fib,

@@ -3,6 +3,7 @@
 use super::super::value::{AsNumber, Cidr};
 use super::{CommunityValue, spec};
 use crate::cluster::field::{Field, Findings};
+use crate::config::filter::NamePattern;
 use bgp_proto::Asn;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -11,8 +12,6 @@ use serde::Deserialize;
 const PRIORITY_MAX: u32 = 2_147_483_647;
 /// Operations of a rule, at most.
 const OPERATIONS_MAX: usize = 10;
-/// Longest interface pattern: the kernel's IFNAMSIZ without its NUL.
-const INTERFACE_LENGTH_MAX: usize = 15;
 
 /// One BGPFilter. Rules are tried in order; the first that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct BgpFilterRule {
     /// The route was learned from a BGP peer.
     pub is_from_remote_peers: bool,
     /// The route's outgoing interface; `*` stands for any characters.
-    pub interface: Option<String>,
+    pub interface: Option<NamePattern>,
     /// Only on sessions of this type.
     pub peer_type: Option<FilterPeerType>,
     /// The route carries it.
@@ -198,9 +197,13 @@ fn read_rule(rule: Rule, is_ipv4: bool, faults: &mut Findings) -> Option<BgpFilt
         faults.note("prefixLength: needs cidr");
     }
     let interface = faults.take("interface", rule.interface).filter(|pattern| !pattern.is_empty());
-    if interface.as_ref().is_some_and(|pattern| pattern.len() > INTERFACE_LENGTH_MAX) {
-        faults.note(format!("interface: is longer than {INTERFACE_LENGTH_MAX} characters"));
-    }
+    let interface = interface.and_then(|pattern| match pattern.parse() {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            faults.note(format!("interface: {error}"));
+            None
+        }
+    });
     let is_from_remote_peers = matches!(faults.take("source", rule.source), Some(RouteSource::RemotePeers));
     let peer_type = faults.take("peerType", rule.peer_type);
     let community = faults.take("communities", rule.communities).map(|Communities { values: [value] }| value);
@@ -253,7 +256,9 @@ fn read_operations(field: Field<Vec<Operation>>, faults: &mut Findings) -> Vec<F
     for (index, operation) in operations.into_iter().enumerate() {
         match (operation.add_community, operation.prepend_as_path, operation.set_priority) {
             (Some(add), None, None) => read.push(FilterOperation::AddCommunity(add.value)),
-            (None, Some(prepend), None) if (1..=10).contains(&prepend.prefix.len()) => {
+            (None, Some(prepend), None)
+                if (1..=10).contains(&prepend.prefix.len()) && prepend.prefix.iter().all(|asn| asn.0.0 != 0) =>
+            {
                 read.push(FilterOperation::PrependAsPath(as_numbers(prepend.prefix)));
             }
             (None, None, Some(set)) => {
@@ -261,7 +266,7 @@ fn read_operations(field: Field<Vec<Operation>>, faults: &mut Findings) -> Vec<F
                 read.push(FilterOperation::SetPriority(set.value));
             }
             _ => faults.note(format!(
-                "operations[{index}]: is one of addCommunity, prependASPath (1 to 10 AS numbers), setPriority"
+                "operations[{index}]: is one of addCommunity, prependASPath (1 to 10 AS numbers, none of them 0), setPriority"
             )),
         }
     }

@@ -1,6 +1,6 @@
 //! A plan as desired state, and as the document that a dry run prints.
 
-use super::{Origination, OriginationKind, Plan, SessionPlan};
+use super::{Origination, OriginationKind, Plan, SessionPlan, filters};
 use crate::config::{Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step};
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ impl Plan {
                 .iter()
                 .map(|origination| (origination.prefix, origination.announcement()))
                 .collect(),
-            filters: BTreeMap::new(),
+            filters: self.filters.clone(),
             fib_rules: self.fib.clone(),
         }
     }
@@ -71,6 +71,7 @@ impl Plan {
 
 impl SessionPlan {
     fn neighbor(&self) -> Neighbor {
+        let (import, export) = filters::policies(self);
         Neighbor {
             name: self.name.clone(),
             address: self.address,
@@ -89,6 +90,8 @@ impl SessionPlan {
                 keepalive_secs: self.keepalive_secs,
                 restart_time_secs: Some(self.restart_time_secs),
                 allow_own_as: self.allow_own_as,
+                import,
+                export,
                 ..SessionOptions::default()
             },
         }
@@ -123,9 +126,8 @@ impl Origination {
             true => Announcement::block(self.prefix),
             false => Announcement::route(self.prefix),
         };
+        // Communities are attached on export, behind the BGPFilters.
         announcement.local_pref = Some(self.local_pref);
-        announcement.communities = self.communities.clone();
-        announcement.large_communities = self.large_communities.clone();
         announcement
     }
 

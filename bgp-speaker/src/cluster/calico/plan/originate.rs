@@ -1,10 +1,12 @@
 //! What this node originates: its blocks, addresses out of the blocks of others, services.
 
 use super::context::Context;
+use super::filters::advertised_communities;
 use super::{Origination, OriginationKind, services};
 use crate::cluster::Problem;
 use crate::cluster::calico::key::Key;
-use crate::cluster::calico::model::{AffinityState, CommunityValue};
+use crate::cluster::calico::model::AffinityState;
+use crate::config::filter::CommunityValue;
 use bgp_proto::{Community, LargeCommunity};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,15 +87,13 @@ fn borrowed<'a>(context: &'a Context<'_>) -> impl Iterator<Item = IpNet> + 'a {
 
 /// Communities of every entry that covers the prefix. Names that nobody defined vanish, as do repetitions.
 fn communities(context: &Context<'_>, prefix: IpNet) -> (Vec<Community>, Vec<LargeCommunity>) {
-    let config = context.advertisements();
-    let entries = config.prefix_advertisements.iter().flatten().filter(|entry| entry.cidr.contains(&prefix));
-    let texts = entries.flat_map(|entry| &entry.communities);
-    let values = texts.filter_map(|text| config.communities.get(text).copied().or_else(|| text.parse().ok()));
+    let entries = advertised_communities(context).into_iter().filter(|(cidr, _)| cidr.contains(&prefix));
     let (mut standard, mut large) = (BTreeSet::new(), BTreeSet::new());
-    for value in values {
+    for value in entries.flat_map(|(_, values)| values) {
         match value {
             CommunityValue::Large(value) => _ = large.insert(value),
             CommunityValue::Standard(value) => _ = standard.insert(value),
+            CommunityValue::Extended(_) => {}
         }
     }
     (standard.into_iter().collect(), large.into_iter().collect())

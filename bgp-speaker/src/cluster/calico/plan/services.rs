@@ -37,9 +37,24 @@ impl Ranges {
     }
 }
 
+/// Ranges that this node announces.
+pub(super) fn announced_ranges(context: &Context<'_>) -> Vec<IpNet> {
+    if is_excluded(context) { Vec::new() } else { Ranges::of(context).aggregates().collect() }
+}
+
+/// Ranges whose routes a reflector passes on.
+pub(super) fn reflected_ranges(context: &Context<'_>) -> Vec<IpNet> {
+    let ranges = Ranges::of(context);
+    ranges.load_balancer.into_iter().chain(ranges.external).collect()
+}
+
+fn is_excluded(context: &Context<'_>) -> bool {
+    context.node.labels.value(EXCLUSION_LABEL) == Some("true")
+}
+
 /// Prefixes that this node announces.
 pub(super) fn announced(context: &Context<'_>) -> BTreeSet<IpNet> {
-    if context.node.labels.value(EXCLUSION_LABEL) == Some("true") {
+    if is_excluded(context) {
         return BTreeSet::new();
     }
     let ranges = Ranges::of(context);

@@ -9,7 +9,7 @@ use crate::cluster::calico::model::{BgpFilter, BgpFilterRule, SecretKeyRef};
 use crate::cluster::calico::value::GoDuration;
 use crate::config::{NextHopMode, Role, Secret};
 use bgp_proto::{Asn, BgpId};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// Calico's, or rather BIRD's: how long neighbours keep our routes.
@@ -21,12 +21,23 @@ const RESTART_TIME_MAX_SECS: u64 = 4095;
 /// asked for takes the place of the mesh's; a session that is up goes on under its new name.
 pub(super) fn all(context: &Context<'_>, problems: &mut Vec<Problem>) -> Vec<SessionPlan> {
     let explicit = peers::explicit(context, problems);
+    let session = |peer: &Explicit<'_>| (from_explicit(context, peer, problems), peer.name.to_owned());
+    let mut explicit: Vec<(SessionPlan, String)> = explicit.iter().map(session).collect();
+    explicit.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    let mut taken: HashMap<IpAddr, &str> = HashMap::new();
+    for (session, peer) in &explicit {
+        if let Some(first) = taken.get(&session.address) {
+            let reason = format!("{} is not set up: {first} has the same address", session.name);
+            problems.push(Problem::new("BGPPeer", Key::named(Resource::BgpPeer, peer).to_string(), reason));
+        } else {
+            taken.insert(session.address, &session.name);
+        }
+    }
+    let mesh = mesh::sessions(context, problems).into_iter();
+    let mesh: Vec<SessionPlan> = mesh.filter(|mesh| !taken.contains_key(&mesh.address)).collect();
     let mut sessions: Vec<SessionPlan> =
-        explicit.iter().map(|peer| from_explicit(context, peer, problems)).collect();
-    let taken: HashSet<IpAddr> = sessions.iter().map(|session| session.address).collect();
-    sessions
-        .extend(mesh::sessions(context, problems).into_iter().filter(|mesh| !taken.contains(&mesh.address)));
-    sessions.sort_by(|a, b| (&a.name, a.port).cmp(&(&b.name, b.port)));
+        explicit.into_iter().map(|(session, _)| session).chain(mesh).collect();
+    sessions.sort_by(|a, b| a.name.cmp(&b.name));
     sessions
 }
 
