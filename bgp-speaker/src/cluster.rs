@@ -7,6 +7,7 @@
 //!
 //! - [`calico`]: the data of a Calico cluster;
 //! - [`kubernetes`]: what Calico keeps only in the Kubernetes API;
+//! - [`registry`]: nodes that register themselves, for agents without a datastore of their own;
 //! - [`cache`]: the last data on disk, for a start without the datastore;
 //! - `etcd` (feature `etcd`): the datastore, watched.
 
@@ -17,6 +18,7 @@ pub mod etcd;
 mod field;
 pub mod kubernetes;
 mod problem;
+pub mod registry;
 mod update;
 
 pub use problem::Problem;

@@ -7,6 +7,7 @@
 mod backoff;
 mod connect;
 mod list;
+mod registration;
 mod session;
 #[cfg(test)]
 mod test_server;
@@ -14,6 +15,7 @@ mod test_server;
 mod tests;
 
 pub use connect::{EtcdError, EtcdOptions, connect};
+pub use registration::Registration;
 
 use super::Update;
 use backoff::Backoff;

@@ -67,15 +67,7 @@ impl FileConfig {
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(io_text(&error)))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let config =
-            Self::parse(&text, &path.display().to_string(), &Surroundings::of_this_host(program, directory))?;
-        if config.etcd.is_some() {
-            return Err(unreadable(
-                "[etcd] is not available in this version: list the neighbours in the file, and remove the section"
-                    .to_owned(),
-            ));
-        }
-        Ok(config)
+        Self::parse(&text, &path.display().to_string(), &Surroundings::of_this_host(program, directory))
     }
 
     /// What holds without a file.

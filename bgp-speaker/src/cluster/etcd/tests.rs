@@ -274,3 +274,53 @@ async fn a_datastore_that_is_not_there_is_told_with_its_address() {
     let Update::Down { reason } = next(&mut watcher).await else { panic!("it answered") };
     assert!(reason.contains("http://127.0.0.1:1"), "{reason}");
 }
+
+#[tokio::test]
+async fn a_registration_is_kept_alive_changed_and_withdrawn() {
+    let mut server = TestServer::start().await;
+    let mut watcher = watcher(&server);
+    assert_eq!(listed(&next(&mut watcher).await), []);
+    let lease_time = Duration::from_secs(3);
+    let registration =
+        Registration::start(server.options.clone(), "/a/n".to_owned(), "1".to_owned(), lease_time);
+    assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("1".to_owned()))]);
+    registration.set("2".to_owned());
+    assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("2".to_owned()))]);
+    let mut client = server.client().await;
+    let lease = client.get("/a/n", None).await.unwrap().kvs()[0].lease();
+    let started = Instant::now();
+    while started.elapsed() < 2 * lease_time {
+        let left = client.lease_time_to_live(lease, None).await.unwrap().ttl();
+        assert!(left >= 0, "it expired although it is kept alive");
+        tokio::time::timeout(Duration::from_millis(200), watcher.next()).await.expect_err("nothing changes");
+    }
+    server.stop();
+    assert!(matches!(next(&mut watcher).await, Update::Down { .. }));
+    server.restart().await;
+    let list = next_data(&mut watcher).await;
+    assert_eq!(
+        listed(&list),
+        owned(&[("/a/n", "2")]),
+        "as long as the lease lasts, and then it is there again"
+    );
+    registration.withdraw().await.unwrap();
+    let is_gone = |update: &Update| match update {
+        Update::Changed { changes, .. } => changes.last().is_some_and(|entry| entry.value.is_none()),
+        Update::Listed { entries, .. } => entries.is_empty(),
+        Update::Down { .. } => false,
+    };
+    while !is_gone(&next(&mut watcher).await) {}
+}
+
+#[tokio::test]
+async fn a_registration_that_nobody_keeps_alive_expires() {
+    let server = TestServer::start().await;
+    let mut watcher = watcher(&server);
+    assert_eq!(listed(&next(&mut watcher).await), []);
+    let lease_time = Duration::from_secs(2);
+    let registration =
+        Registration::start(server.options.clone(), "/a/n".to_owned(), "1".to_owned(), lease_time);
+    assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("1".to_owned()))]);
+    drop(registration);
+    assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), None)]);
+}

@@ -158,6 +158,9 @@ ca_file = "/etc/ca.pem"
 cert_file = "/etc/cert.pem"
 key_file = "/etc/key.pem"
 username = "me"
+cache = "off"
+zone = "z"
+lease = 7
 
 [admin]
 socket = "/tmp/admin.sock"
