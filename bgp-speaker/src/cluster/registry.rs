@@ -84,7 +84,7 @@ impl Registry {
             }
             Update::Changed { changes, revision } => {
                 self.revision = self.revision.max(*revision);
-                changes.iter().fold(false, |changed, entry| self.take(entry) || changed)
+                changes.iter().filter(|entry| self.take(entry)).count() > 0
             }
             Update::Down { .. } => false,
         }

@@ -146,7 +146,7 @@ impl Desired {
     }
 
     fn record(&self) -> Option<NodeRecord> {
-        self.model.as_ref()?.record(&self.in_force.speaker)?.ok()
+        self.model.as_ref()?.record(&self.in_force.speaker)
     }
 
     /// The nodes that registered themselves; `None`: there is no registry.

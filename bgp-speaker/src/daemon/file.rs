@@ -141,6 +141,11 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         speaker,
     };
     root.finish();
+    if let Some(etcd) = config.etcd.as_ref().filter(|etcd| etcd.model == EtcdModel::Registry)
+        && let Err(error) = etcd.local_record().record(&config.speaker)
+    {
+        reader.report("etcd.model", error.to_string());
+    }
     // With a made-up AS number, neighbours would seem to be in another one.
     if !reader.has_reported("asn") {
         for error in config.speaker.problems() {

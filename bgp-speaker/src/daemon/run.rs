@@ -157,9 +157,6 @@ async fn first_state(
     signals: &mut Signals,
 ) -> Result<Option<Option<Datastore>>, Failure> {
     let (Some(section), Some(model)) = (&config.etcd, model) else { return Ok(Some(None)) };
-    if let Some(Err(error)) = model.record(&config.speaker) {
-        return Err(Failure::Invalid(error.to_string()));
-    }
     let endpoints = section.endpoints.join(", ");
     tracing::info!(endpoints, node = section.node, model = section.model.name(), "reading the datastore");
     let mut datastore = Datastore::start(section, model);

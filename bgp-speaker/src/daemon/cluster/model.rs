@@ -43,10 +43,7 @@ impl Model {
                 let local = LocalNode { router_id, ..LocalNode::named(&section.node) };
                 Data::Calico(Box::default(), local)
             }
-            EtcdModel::Registry => {
-                let local = LocalRecord { name: section.node.clone(), zone: section.zone.clone() };
-                Data::Registry(Registry::default(), local)
-            }
+            EtcdModel::Registry => Data::Registry(Registry::default(), section.local_record()),
         };
         Self { data, is_up: false, error: None }
     }
@@ -97,10 +94,10 @@ impl Model {
     }
 
     /// What this node is to register, if its model has nodes register themselves.
-    pub(crate) fn record(&self, base: &SpeakerConfig) -> Option<Result<NodeRecord, RegistryError>> {
+    pub(crate) fn record(&self, base: &SpeakerConfig) -> Option<NodeRecord> {
         match &self.data {
             Data::Calico(..) => None,
-            Data::Registry(_, local) => Some(local.record(base)),
+            Data::Registry(_, local) => local.record(base).ok(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::Surroundings;
 use super::reader::{Section, kind};
 use super::values;
 use crate::cluster::calico::RouterIdSource;
+use crate::cluster::registry::LocalRecord;
 use crate::config::Secret;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,13 @@ pub(crate) struct EtcdSection {
     pub(crate) zone: Option<String>,
     /// The registry's: after how many seconds without a sign of life the node is gone.
     pub(crate) lease: u16,
+}
+
+impl EtcdSection {
+    /// This node in the registry.
+    pub(crate) fn local_record(&self) -> LocalRecord {
+        LocalRecord { name: self.node.clone(), zone: self.zone.clone() }
+    }
 }
 
 /// Where the datastore's last content is kept unless said otherwise.

@@ -1,6 +1,7 @@
-//! Daemons that find each other through etcd: real processes and a real etcd, on loopback.
+//! Daemons that find each other through etcd, by their own registry or by Calico's data: real processes and a real etcd, on
+//! loopback.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -71,13 +72,25 @@ impl Cluster {
 
     /// Node `n` is 127.0.0.(n + 2); nobody configures a neighbour.
     fn add(&mut self, extra: &str) -> usize {
+        let (number, port) = (self.nodes.len() + 2, self.port);
+        let base = format!(
+            "router_id = \"127.0.0.{number}\"\nlisten = [\"127.0.0.{number}:{port}\"]\n{extra}\n\
+             [announce]\nblocks = [\"192.168.{number}.0/26\"]\n"
+        );
+        self.add_node(&base, "registry")
+    }
+
+    /// A node of which the datastore says everything.
+    fn add_calico(&mut self) -> usize {
+        self.add_node("", "calico")
+    }
+
+    fn add_node(&mut self, base: &str, model: &str) -> usize {
         let index = self.nodes.len();
         let number = index + 2;
-        let (port, etcd, directory) = (self.port, &self.etcd_url, self.directory.display());
+        let (etcd, directory) = (&self.etcd_url, self.directory.display());
         let text = format!(
-            "router_id = \"127.0.0.{number}\"\nlisten = [\"127.0.0.{number}:{port}\"]\n{extra}\n\
-             [announce]\nblocks = [\"192.168.{number}.0/26\"]\n\
-             [etcd]\nendpoints = [\"{etcd}\"]\nmodel = \"registry\"\nnode = \"node-{number}\"\n\
+            "{base}[etcd]\nendpoints = [\"{etcd}\"]\nmodel = \"{model}\"\nnode = \"node-{number}\"\n\
              lease = {LEASE_SECS}\ncache = \"{directory}/cache-{number}\"\n\
              [admin]\nlisten = \"off\"\nsocket = \"{directory}/{number}.sock\"\n"
         );
@@ -106,6 +119,38 @@ impl Cluster {
     fn restart_etcd(&mut self) {
         let log = self.directory.join("etcd.log");
         self.etcd = Killed::start(Command::new("etcd").args(&self.etcd_arguments), &log);
+    }
+
+    /// Writes a key, or removes it.
+    fn put(&self, key: &str, value: Option<&Value>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let started = Instant::now();
+        while let Err(error) = runtime.block_on(put(&self.etcd_url, key, value)) {
+            assert!(started.elapsed() < PATIENCE, "{key}: {error}");
+        }
+    }
+
+    /// As `calicoctl` would write it.
+    fn put_resource(&self, kind: &str, name: &str, spec: &Value) {
+        let folder = format!("{}s", kind.to_lowercase());
+        let key = format!("/calico/resources/v3/projectcalico.org/{folder}/{name}");
+        let resource = json!({
+            "kind": kind, "apiVersion": "projectcalico.org/v3", "metadata": {"name": name}, "spec": spec
+        });
+        self.put(&key, Some(&resource));
+    }
+
+    fn put_calico_node(&self, index: usize) {
+        let number = index + 2;
+        let spec = json!({"bgp": {"ipv4Address": format!("127.0.0.{number}/8")}});
+        self.put_resource("Node", &format!("node-{number}"), &spec);
+        self.put_affinity(index, &format!("192.168.{number}.0-26"), true);
+    }
+
+    fn put_affinity(&self, index: usize, block: &str, is_there: bool) {
+        let key = format!("/calico/ipam/v2/host/node-{}/ipv4/block/{block}", index + 2);
+        let affinity = json!({"state": "confirmed"});
+        self.put(&key, is_there.then_some(&affinity));
     }
 
     fn output(&self, index: usize, arguments: &[&str]) -> Output {
@@ -167,6 +212,14 @@ impl Drop for Cluster {
         self.nodes.clear();
         self.etcd.kill();
         _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+async fn put(url: &str, key: &str, value: Option<&Value>) -> Result<(), etcd_client::Error> {
+    let mut client = etcd_client::Client::connect([url], None).await?;
+    match value {
+        Some(value) => client.put(key, value.to_string(), None).await.map(|_| ()),
+        None => client.delete(key, None).await.map(|_| ()),
     }
 }
 
@@ -237,4 +290,40 @@ fn an_outage_of_etcd_changes_nothing_and_a_node_starts_without_it() {
         (0..2).all(|index| cluster.ask(index, &["status"])["datastore"]["up"] == true)
     });
     cluster.wait_for("the mesh with etcd", |cluster| cluster.has_mesh(&[0, 1]));
+}
+
+#[test]
+fn calicos_nodes_form_a_mesh_of_what_is_in_etcd_and_follow_its_changes() {
+    let mut cluster = Cluster::start("calico");
+    let spec = json!({"listenPort": cluster.port, "bindMode": "NodeIP"});
+    cluster.put_resource("BGPConfiguration", "default", &spec);
+    cluster.put_resource("IPPool", "pods", &json!({"cidr": "192.168.0.0/16"}));
+    for index in 0..2 {
+        cluster.put_calico_node(index);
+        cluster.add_calico();
+    }
+    cluster.wait_for("a mesh of two", |cluster| cluster.has_mesh(&[0, 1]));
+    assert_eq!(cluster.neighbors(0)[0].0, "Mesh_127_0_0_3");
+
+    cluster.put_calico_node(2);
+    cluster.add_calico();
+    cluster.wait_for("a mesh of three", |cluster| cluster.has_mesh(&[0, 1, 2]));
+    let sessions = |cluster: &Cluster| cluster.ask(1, &["neighbors"])[0]["established_count"].clone();
+    let before = sessions(&cluster);
+
+    cluster.put_affinity(0, "192.168.99.0-26", true);
+    cluster.wait_for("a block that was added", |cluster| {
+        cluster.routes(1).contains(&"192.168.99.0/26".to_owned())
+    });
+    cluster.put_affinity(0, "192.168.99.0-26", false);
+    cluster.wait_for("a block that was removed", |cluster| cluster.has_mesh(&[0, 1, 2]));
+
+    cluster.put_resource("BGPPeer", "broken", &json!({"peerIP": "nowhere", "asNumber": 1}));
+    cluster.wait_for("the broken object to be reported", |cluster| {
+        let invalid = &cluster.ask(0, &["status"])["datastore"]["invalid"];
+        invalid.as_array().is_some_and(|all| all.iter().any(|object| object["kind"] == "BGPPeer"))
+    });
+    cluster.put("/calico/resources/v3/projectcalico.org/nodes/node-4", None);
+    cluster.wait_for("a node that was deleted to be forgotten", |cluster| cluster.has_mesh(&[0, 1]));
+    assert_eq!(sessions(&cluster), before, "nobody else was reset");
 }
