@@ -11,12 +11,14 @@
 
 mod admin;
 mod advice;
+mod allocator;
 mod cli;
 mod cluster;
 mod desired;
 mod file;
 mod human;
 mod metrics;
+mod pools;
 mod run;
 
 use std::process::ExitCode;

@@ -1,11 +1,20 @@
 //! From the Loc-RIB to the kernel: learned routes via their next hop, own blocks as blackholes. What is announced as a
-//! plain route stays out of the kernel.
+//! plain route stays out of the kernel. BGP next hops are resolved by the kernel's own routes, and through tunnels where
+//! [`FibPool`]s say so.
 
+mod pools;
+
+pub use self::pools::{Encapsulation, EncapsulationWhen, FibPool};
+
+use self::pools::{Pools, RuleId};
 use crate::config::AnnouncementKind;
 use crate::speaker::{RouteChange, RouteSubscription, Stop};
-use crate::view::FibView;
+use crate::view::{FibDetailsView, FibNextHopView, FibPendingView, FibView};
 use bgp_proto::NextHop;
-use fib_sync::{Change, Fib, FibConfig, FibError, NextHopSet, Route};
+use fib_sync::{
+    Change, Fib, FibConfig, FibError, NextHopDecision, NextHopSet, Route, RouteExplanation, RouteState,
+};
+use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
@@ -26,9 +35,15 @@ struct Running {
 
 impl FibGlue {
     /// Starts to follow the Loc-RIB.
-    pub(crate) fn start(config: FibConfig, fib: Fib, subscription: RouteSubscription) -> Self {
+    pub(crate) fn start(
+        config: FibConfig,
+        pools: &[FibPool],
+        fib: Fib,
+        subscription: RouteSubscription,
+    ) -> Self {
         let fib = Arc::new(fib);
-        let task = tokio::spawn(follow(fib.clone(), subscription));
+        let sets = Sets { pools: Pools::new(pools), latest: None };
+        let task = tokio::spawn(follow(fib.clone(), subscription, sets));
         Self { config, running: Mutex::new(Some(Running { fib, task })) }
     }
 
@@ -80,13 +95,42 @@ impl FibGlue {
         }
     }
 
+    /// The kernel's side, with every next hop and the first pending routes.
+    pub(crate) async fn details(&self) -> FibDetailsView {
+        let fib = self.view();
+        let Some(running) = self.fib() else { return FibDetailsView { fib, ..FibDetailsView::default() } };
+        let pending = running.status().pending_routes;
+        let pending_routes = pending.into_iter().map(|pending| FibPendingView {
+            prefix: pending.prefix,
+            reason: pending.reason.to_string(),
+            is_conflict: pending.is_conflict,
+        });
+        // A FIB that stops meanwhile has decided nothing.
+        let next_hops = running.next_hops().await.unwrap_or_default();
+        FibDetailsView {
+            fib,
+            next_hops: next_hops.iter().map(next_hop_view).collect(),
+            pending_routes: pending_routes.collect(),
+        }
+    }
+
+    /// What the kernel does with a prefix and why, in words; nothing if no route of ours is for exactly this prefix.
+    pub(crate) async fn explain(&self, prefix: IpNet) -> Vec<String> {
+        let Some(fib) = self.fib() else { return Vec::new() };
+        fib.explain(prefix).await.ok().flatten().map(|told| in_words(&told)).unwrap_or_default()
+    }
+
+    fn fib(&self) -> Option<Arc<Fib>> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|running| running.fib.clone())
+    }
+
     fn take(&self) -> Option<Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-async fn follow(fib: Arc<Fib>, mut subscription: RouteSubscription) {
-    let mut sets = LatestSet::default();
+async fn follow(fib: Arc<Fib>, mut subscription: RouteSubscription, mut sets: Sets) {
     while let Some(changes) = subscription.next_batch().await {
         let converged = changes.contains(&RouteChange::Converged);
         let changes: Vec<Change> =
@@ -106,37 +150,80 @@ async fn follow(fib: Arc<Fib>, mut subscription: RouteSubscription) {
     }
 }
 
-/// The next hop set made last. Routes come by the thousand over one next hop, and share one set.
+/// Makes next hop sets. Routes come by the thousand over one next hop, and share one set.
 #[derive(Debug, Default)]
-struct LatestSet(Option<(IpAddr, NextHopSet)>);
+struct Sets {
+    pools: Pools,
+    /// The set made last, and for what.
+    latest: Option<(IpAddr, RuleId, NextHopSet)>,
+}
 
-impl LatestSet {
-    fn of(&mut self, gateway: IpAddr) -> NextHopSet {
-        match &self.0 {
-            Some((latest, set)) if *latest == gateway => set.clone(),
-            _ => {
-                let set = NextHopSet::from(gateway);
-                self.0 = Some((gateway, set.clone()));
-                set
-            }
+impl Sets {
+    /// The set for a prefix by the rule for it; `None` if such prefixes stay out of the kernel.
+    fn of(&mut self, prefix: &IpNet, gateway: IpAddr) -> Option<NextHopSet> {
+        let rule = self.pools.rule(prefix);
+        if !self.pools.is_programmed(rule) {
+            return None;
         }
+        if let Some((latest, for_rule, set)) = &self.latest
+            && (*latest, *for_rule) == (gateway, rule)
+        {
+            return Some(set.clone());
+        }
+        let set = NextHopSet::new([self.pools.next_hop(rule, gateway)]).ok()?;
+        self.latest = Some((gateway, rule, set.clone()));
+        Some(set)
     }
 }
 
 /// What a change asks of the kernel.
-fn desired(change: RouteChange, sets: &mut LatestSet) -> Option<Change> {
-    match change {
-        RouteChange::Local { prefix, kind: AnnouncementKind::Block } => {
-            Some(Change::Set(Route::blackhole(prefix)))
+fn desired(change: RouteChange, sets: &mut Sets) -> Option<Change> {
+    let route = match change {
+        RouteChange::Local { prefix, kind: AnnouncementKind::Block }
+            if sets.pools.is_programmed(sets.pools.rule(&prefix)) =>
+        {
+            Route::blackhole(prefix)
         }
-        RouteChange::Local { prefix, kind: AnnouncementKind::Route } | RouteChange::Withdrawn { prefix } => {
-            Some(Change::Remove(prefix))
+        RouteChange::Local { prefix, .. } | RouteChange::Withdrawn { prefix } => {
+            return Some(Change::Remove(prefix));
         }
-        RouteChange::Learned { prefix, next_hop, .. } => {
-            Some(Change::Set(Route::unicast(prefix, sets.of(gateway(next_hop)))))
-        }
-        RouteChange::Converged => None,
+        RouteChange::Learned { prefix, next_hop, .. } => match sets.of(&prefix, gateway(next_hop)) {
+            Some(set) => Route::unicast(prefix, set),
+            None => return Some(Change::Remove(prefix)),
+        },
+        RouteChange::Converged => return None,
+    };
+    Some(Change::Set(route))
+}
+
+fn next_hop_view(decision: &NextHopDecision) -> FibNextHopView {
+    let way = |way: &fib_sync::InstalledNextHop| {
+        let gateway = way.gateway.map_or_else(String::new, |gateway| format!("via {gateway} "));
+        format!("{gateway}dev {}{}", way.interface, if way.onlink { " onlink" } else { "" })
+    };
+    FibNextHopView {
+        next_hop: decision.next_hop.gateway,
+        rule: decision.next_hop.reach.to_string(),
+        routes: decision.routes,
+        ways: decision.ways.iter().map(way).collect(),
+        because: decision.because.to_string(),
+        error: decision.refusal.as_ref().map(ToString::to_string),
     }
+}
+
+fn in_words(told: &RouteExplanation) -> Vec<String> {
+    let state = match &told.state {
+        RouteState::Installed => "installed".to_owned(),
+        RouteState::Pending { reason, .. } => format!("pending: {reason}"),
+        _ => "on its way to the kernel".to_owned(),
+    };
+    let next_hop = |decision: &NextHopDecision| {
+        let view = next_hop_view(decision);
+        let ways = if view.ways.is_empty() { "nowhere".to_owned() } else { view.ways.join(", ") };
+        let gateway = view.next_hop.map_or_else(|| "interface".to_owned(), |gateway| gateway.to_string());
+        format!("next hop {gateway}: {ways} ({})", view.because)
+    };
+    std::iter::once(format!("{}: {state}", told.route)).chain(told.next_hops.iter().map(next_hop)).collect()
 }
 
 fn gateway(next_hop: NextHop) -> IpAddr {
@@ -149,25 +236,49 @@ fn gateway(next_hop: NextHop) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fib_sync::NextHop as FibNextHop;
 
     #[test]
     fn blocks_are_blackholes_and_plain_routes_stay_out() {
         let prefix = "10.0.0.0/26".parse().unwrap();
         let block = RouteChange::Local { prefix, kind: AnnouncementKind::Block };
-        assert_eq!(desired(block, &mut LatestSet::default()), Some(Change::Set(Route::blackhole(prefix))));
+        assert_eq!(desired(block, &mut Sets::default()), Some(Change::Set(Route::blackhole(prefix))));
         let route = RouteChange::Local { prefix, kind: AnnouncementKind::Route };
-        assert_eq!(desired(route, &mut LatestSet::default()), Some(Change::Remove(prefix)));
+        assert_eq!(desired(route, &mut Sets::default()), Some(Change::Remove(prefix)));
+    }
+
+    fn learned(prefix: IpNet, next_hop: [u8; 4]) -> RouteChange {
+        let next_hop = std::net::Ipv4Addr::from(next_hop);
+        RouteChange::Learned { prefix, next_hop: NextHop::V4(next_hop), from: IpAddr::V4(next_hop) }
     }
 
     #[test]
-    fn learned_routes_go_via_their_next_hop() {
+    fn learned_routes_go_the_kernels_way_to_their_next_hop() {
         let prefix = "10.0.0.0/26".parse().unwrap();
-        let next_hop: std::net::Ipv4Addr = [172, 17, 8, 101].into();
-        let learned =
-            RouteChange::Learned { prefix, next_hop: NextHop::V4(next_hop), from: IpAddr::V4(next_hop) };
-        assert_eq!(
-            desired(learned, &mut LatestSet::default()),
-            Some(Change::Set(Route::via(prefix, IpAddr::V4(next_hop))))
-        );
+        let set = NextHopSet::new([FibNextHop::recursive([172, 17, 8, 101].into())]).unwrap();
+        let change = desired(learned(prefix, [172, 17, 8, 101]), &mut Sets::default());
+        assert_eq!(change, Some(Change::Set(Route::unicast(prefix, set))));
+    }
+
+    #[test]
+    fn a_pool_that_others_write_stays_out_with_its_blocks() {
+        let pool = FibPool { program: false, ..FibPool::new("10.0.0.0/16".parse().unwrap()) };
+        let mut sets = Sets { pools: Pools::new(&[pool]), latest: None };
+        let prefix = "10.0.0.0/26".parse().unwrap();
+        let block = RouteChange::Local { prefix, kind: AnnouncementKind::Block };
+        assert_eq!(desired(block, &mut sets), Some(Change::Remove(prefix)));
+        assert_eq!(desired(learned(prefix, [172, 17, 8, 101]), &mut sets), Some(Change::Remove(prefix)));
+    }
+
+    #[test]
+    fn routes_of_two_pools_over_one_next_hop_have_a_way_each() {
+        let tunnelled =
+            FibPool { encapsulation: Encapsulation::Ipip, ..FibPool::new("10.1.0.0/16".parse().unwrap()) };
+        let mut sets = Sets { pools: Pools::new(&[tunnelled]), latest: None };
+        let gateway = IpAddr::from([172, 17, 8, 101]);
+        let direct = sets.of(&"10.0.0.0/26".parse().unwrap(), gateway).unwrap();
+        let through = sets.of(&"10.1.0.0/26".parse().unwrap(), gateway).unwrap();
+        assert_eq!(direct.next_hops()[0], FibNextHop::recursive(gateway));
+        assert_eq!(through.to_string(), "via 172.17.8.101 tunnel tunl0 always");
     }
 }

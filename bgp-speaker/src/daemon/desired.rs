@@ -6,6 +6,7 @@
 use super::Program;
 use super::cluster::{Model, ModelError};
 use super::file::{FileConfig, FileError, Surroundings};
+use super::pools::plan_view;
 use crate::cluster::Update;
 use crate::cluster::etcd::Registration;
 use crate::cluster::registry::{NodeRecord, node_key};
@@ -166,7 +167,8 @@ impl Desired {
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
         let reloaded = Reloaded { steps, after_restart: after_restart.collect() };
         // Sections that wait for a restart keep the values that are in force, so that the next reload says so again.
-        self.in_force = FileConfig { admin: old.admin.clone(), fib: old.fib, etcd: old.etcd.clone(), ..new };
+        self.in_force =
+            FileConfig { admin: old.admin.clone(), fib: old.fib.clone(), etcd: old.etcd.clone(), ..new };
         if let (Some(registration), Some(record)) = (&self.registration, self.record()) {
             registration.set(record.to_json());
         }
@@ -240,7 +242,7 @@ impl Desired {
     async fn plan_for(&self, file: &FileConfig) -> Result<PlanView, DesiredError> {
         let speaker = self.with_overlay(&self.base_of(file)?);
         let steps = self.handle.plan(speaker.clone()).await?;
-        Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
+        Ok(plan_view(file, &speaker, steps))
     }
 }
 

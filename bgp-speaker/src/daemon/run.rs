@@ -3,10 +3,12 @@
 use super::Program;
 use super::admin::{Admin, AdminServer};
 use super::advice;
+use super::allocator;
 use super::cli::Failure;
 use super::cluster::{Datastore, Model};
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
+use super::pools::kernel_pools;
 use crate::config::SpeakerConfig;
 use crate::engine::StartKind;
 use crate::speaker::{Speaker, SpeakerHandle, Stop};
@@ -69,6 +71,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let Some(datastore) = first_state(&config, &mut model, &mut signals).await? else { return Ok(()) };
     let base = desired(&config, model.as_ref())?;
     raise_descriptor_limit(&base);
+    allocator::keep_tables_apart();
     let speaker = start_speaker(program, &config, &base).await?;
     let socket = config.admin.socket.display().to_string();
 
@@ -205,8 +208,10 @@ async fn start_speaker(
         Program::RouteReflector => StartKind::Unknown,
     };
     let mut builder = Speaker::builder().config(base.clone()).start_kind(start);
-    if let Some(FibSection { table, protocol, metric }) = config.fib {
-        builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
+    if let Some(FibSection { table, protocol, metric, pools }) = &config.fib {
+        let kernel =
+            FibConfig { table: *table, protocol: *protocol, metric: *metric, ..FibConfig::default() };
+        builder = builder.fib(kernel).fib_pools(kernel_pools(pools, &base.fib_rules));
     }
     builder.start().await.map_err(|error| Failure::Failed(error.to_string()))
 }

@@ -6,7 +6,7 @@ use crate::cluster::registry::NodeRecord;
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
 use crate::view::PlanView;
-use crate::view::{FibView, NeighborView, RouteQuery, RouteTable, RouteView, StatusView};
+use crate::view::{FibDetailsView, NeighborView, RouteQuery, RouteTable, RouteView, StatusView};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -83,8 +83,8 @@ pub(super) async fn neighbor(
     found.map(Json).ok_or_else(|| unknown_neighbor(&wanted))
 }
 
-pub(super) async fn fib(State(admin): State<Arc<Admin>>) -> Result<Json<Option<FibView>>, ApiError> {
-    Ok(Json(admin.handle.status().await?.fib))
+pub(super) async fn fib(State(admin): State<Arc<Admin>>) -> Json<Option<FibDetailsView>> {
+    Json(admin.handle.fib().await)
 }
 
 /// What a reload would do.

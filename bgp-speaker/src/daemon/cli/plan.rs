@@ -5,9 +5,9 @@ use super::output::{print, print_json};
 use super::{Failure, Program, ReadArgs};
 use crate::config::{SpeakerConfig, diff};
 use crate::daemon::advice::io_text;
-use crate::daemon::desired::node_name;
 use crate::daemon::file::FileConfig;
 use crate::daemon::human::count;
+use crate::daemon::pools::plan_view;
 use crate::view::PlanView;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ fn first_start(file: &FileConfig) -> PlanView {
         filters: Default::default(),
         ..file.speaker.clone()
     };
-    PlanView::new(&node_name(file), &file.speaker, file.fib.is_some(), diff(&nothing, &file.speaker))
+    plan_view(file, &file.speaker, diff(&nothing, &file.speaker))
 }
 
 fn render(plan: &PlanView) -> String {
