@@ -3,6 +3,7 @@
 //! ```text
 //!  file -> desired -> SpeakerHandle <- admin (unix socket: everything, TCP: reads) <- cli, Prometheus, curl
 //!            ^ SIGHUP, POST /v1/reload              `- metrics, status page
+//!            ` cluster <- etcd
 //! ```
 //!
 //! Everything here uses the library's public handle. What does not belong here: anything that an embedded speaker
@@ -12,6 +13,7 @@ mod admin;
 mod advice;
 mod allocator;
 mod cli;
+mod cluster;
 mod desired;
 mod file;
 mod human;

@@ -34,6 +34,33 @@ pub struct StatusView {
     pub ready: bool,
     /// The kernel, where routes are installed.
     pub fib: Option<FibView>,
+    /// The datastore, where there is one.
+    #[serde(default)]
+    pub datastore: Option<DatastoreView>,
+}
+
+/// The datastore's side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatastoreView {
+    /// It is followed. If not, what it held last stays in force.
+    pub up: bool,
+    /// Its revision as of the last news.
+    pub revision: i64,
+    /// Why it is not followed.
+    pub last_error: Option<String>,
+    /// Objects that are wrong, or have no effect; everything else is in force.
+    pub invalid: Vec<InvalidObject>,
+}
+
+/// Something wrong with an object.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InvalidObject {
+    /// Its kind.
+    pub kind: String,
+    /// Its key in the datastore.
+    pub key: String,
+    /// What is wrong, and what is done about it.
+    pub reason: String,
 }
 
 /// The kernel's side.

@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod drain;
 mod neighbors;
+mod node;
 mod output;
 mod plan;
 mod routes;
@@ -40,6 +41,8 @@ enum Command {
     Neighbors(neighbors::NeighborsArgs),
     /// Show routes
     Routes(routes::RoutesArgs),
+    /// Show the nodes that registered themselves
+    Node(node::NodeArgs),
     /// Print changes as they happen
     Watch(watch::WatchArgs),
     /// Leave: withdraw every route, close all sessions, clean the kernel, end the daemon
@@ -148,6 +151,7 @@ fn execute(program: Program, command: Command) -> Result<(), Failure> {
             Command::Status(args) => status::status(&args).await,
             Command::Neighbors(args) => neighbors::neighbors(&args).await,
             Command::Routes(args) => routes::routes(&args).await,
+            Command::Node(args) => node::node(&args).await,
             Command::Watch(args) => watch::watch(&args).await,
             Command::Drain(args) => drain::drain(&args).await,
         }
@@ -180,6 +184,8 @@ mod tests {
             "x routes --received 10.0.0.2",
             "x routes --advertised fd00::2 --json",
             "x routes --best",
+            "x node list --json",
+            "x node show node-a --socket /tmp/a.sock",
             "x watch --routes",
             "x drain",
         ] {

@@ -4,14 +4,19 @@
 //! changed stays until the daemon ends or the API changes it back; a reload keeps it.
 
 use super::Program;
+use super::cluster::{Model, ModelError};
 use super::file::{FileConfig, FileError, Surroundings};
+use crate::cluster::Update;
+use crate::cluster::etcd::Registration;
+use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
-use crate::view::PlanView;
+use crate::view::{DatastoreView, PlanView};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// One per daemon, behind a lock.
 pub(crate) struct Desired {
@@ -19,6 +24,12 @@ pub(crate) struct Desired {
     path: Option<PathBuf>,
     handle: SpeakerHandle,
     in_force: FileConfig,
+    /// What the datastore says, if there is one.
+    model: Option<Model>,
+    /// What the file and the datastore make of the speaker.
+    base: SpeakerConfig,
+    /// This node's own key in the datastore, if nodes have one there.
+    registration: Option<Registration>,
     overlay: Overlay,
 }
 
@@ -80,20 +91,67 @@ pub(crate) enum DesiredError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
     Query(#[from] QueryError),
 }
 
 impl Desired {
-    /// `in_force` is what the speaker behind `handle` was started with, read from `path`.
+    /// `in_force` was read from `path`; the speaker behind `handle` was started with `base`, which `model` made of it.
     pub(crate) fn new(
         program: Program,
         path: Option<PathBuf>,
         handle: SpeakerHandle,
         in_force: FileConfig,
+        model: Option<Model>,
+        base: SpeakerConfig,
     ) -> Self {
-        Self { program, path, handle, in_force, overlay: Overlay::default() }
+        Self { program, path, handle, in_force, model, base, registration: None, overlay: Overlay::default() }
+    }
+
+    /// Takes news of the datastore and makes it so. Where that cannot be, everything stays as it is.
+    pub(crate) async fn update(&mut self, update: &Update) -> Result<(), DesiredError> {
+        let Some(model) = &mut self.model else { return Ok(()) };
+        if !model.update(update) {
+            return Ok(());
+        }
+        let base = model.desired(&self.in_force.speaker)?;
+        if base != self.base {
+            self.handle.apply(self.with_overlay(&base)).await?;
+            self.base = base;
+        }
+        Ok(())
+    }
+
+    /// What the datastore holds, if there is one.
+    pub(crate) fn datastore(&self) -> Option<DatastoreView> {
+        self.model.as_ref().map(|model| model.view(&self.in_force.speaker))
+    }
+
+    /// Registers this node in the datastore, if nodes do that there.
+    pub(crate) fn register(&mut self) {
+        let Some(section) = &self.in_force.etcd else { return };
+        let Some(record) = self.record() else { return };
+        let time_to_live = Duration::from_secs(section.lease.into());
+        let key = node_key(&section.node);
+        let registration = Registration::start(section.options(), key, record.to_json(), time_to_live);
+        self.registration = Some(registration);
+    }
+
+    /// The registration, to be withdrawn.
+    pub(crate) fn take_registration(&mut self) -> Option<Registration> {
+        self.registration.take()
+    }
+
+    fn record(&self) -> Option<NodeRecord> {
+        self.model.as_ref()?.record(&self.in_force.speaker)
+    }
+
+    /// The nodes that registered themselves; `None`: there is no registry.
+    pub(crate) fn registered(&self) -> Option<&BTreeMap<String, NodeRecord>> {
+        self.model.as_ref()?.registered()
     }
 
     /// Reads the file again and makes it so. On any error everything stays as it is.
@@ -105,8 +163,12 @@ impl Desired {
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
         let after_restart = after_restart.collect();
         let new = until_restart(old, new);
-        let steps = self.handle.apply(self.with_overlay(&new)).await?;
-        self.in_force = new;
+        let base = self.base_of(&new)?;
+        let steps = self.handle.apply(self.with_overlay(&base)).await?;
+        (self.base, self.in_force) = (base, new);
+        if let (Some(registration), Some(record)) = (&self.registration, self.record()) {
+            registration.set(record.to_json());
+        }
         Ok(Reloaded { steps, after_restart })
     }
 
@@ -133,7 +195,7 @@ impl Desired {
     /// Originates a prefix no longer. Answers whether it was originated.
     pub(crate) async fn withdraw(&mut self, prefix: IpNet) -> Result<bool, DesiredError> {
         let was_there = self.handle.withdraw(prefix).await?;
-        if self.in_force.speaker.announcements.contains_key(&prefix) {
+        if self.base.announcements.contains_key(&prefix) {
             self.overlay.announcements.insert(prefix, None);
         } else {
             self.overlay.announcements.remove(&prefix);
@@ -144,7 +206,7 @@ impl Desired {
     /// Switches a neighbour on or off.
     pub(crate) async fn set_enabled(&mut self, address: IpAddr, enabled: bool) -> Result<(), DesiredError> {
         self.handle.set_enabled(address, enabled).await?;
-        match self.in_force.speaker.neighbors.get(&address) {
+        match self.base.neighbors.get(&address) {
             Some(neighbor) if neighbor.enabled != enabled => self.overlay.enabled.insert(address, enabled),
             _ => self.overlay.enabled.remove(&address),
         };
@@ -160,14 +222,23 @@ impl Desired {
         Ok(FileConfig::load(path, self.program)?)
     }
 
-    fn with_overlay(&self, file: &FileConfig) -> SpeakerConfig {
-        let mut speaker = file.speaker.clone();
+    /// What the file and the datastore make of the speaker together.
+    fn base_of(&self, file: &FileConfig) -> Result<SpeakerConfig, DesiredError> {
+        match &self.model {
+            Some(model) => Ok(model.desired(&file.speaker)?),
+            None => Ok(file.speaker.clone()),
+        }
+    }
+
+    fn with_overlay(&self, base: &SpeakerConfig) -> SpeakerConfig {
+        let mut speaker = base.clone();
         self.overlay.apply_to(&mut speaker);
         speaker
     }
 
     async fn plan_for(&self, file: &FileConfig) -> Result<PlanView, DesiredError> {
-        let speaker = self.with_overlay(&until_restart(&self.in_force, file.clone()));
+        let base = self.base_of(&until_restart(&self.in_force, file.clone()))?;
+        let speaker = self.with_overlay(&base);
         let steps = self.handle.plan(speaker.clone()).await?;
         Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
     }

@@ -67,15 +67,7 @@ impl FileConfig {
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(io_text(&error)))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let config =
-            Self::parse(&text, &path.display().to_string(), &Surroundings::of_this_host(program, directory))?;
-        if config.etcd.is_some() {
-            return Err(unreadable(
-                "[etcd] is not available in this version: list the neighbours in the file, and remove the section"
-                    .to_owned(),
-            ));
-        }
-        Ok(config)
+        Self::parse(&text, &path.display().to_string(), &Surroundings::of_this_host(program, directory))
     }
 
     /// What holds without a file.
@@ -149,6 +141,11 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         speaker,
     };
     root.finish();
+    if let Some(etcd) = config.etcd.as_ref().filter(|etcd| etcd.model == EtcdModel::Registry)
+        && let Err(error) = etcd.local_record().record(&config.speaker)
+    {
+        reader.report("etcd.model", error.to_string());
+    }
     // With a made-up AS number, neighbours would seem to be in another one.
     if !reader.has_reported("asn") {
         for error in config.speaker.problems() {

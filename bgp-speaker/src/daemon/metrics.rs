@@ -4,11 +4,21 @@
 //! stale, and two speakers in one process do not share counters.
 
 use super::Program;
-use crate::view::{FibView, MetricsView};
+use crate::view::{DatastoreView, FibView, MetricsView};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use std::collections::BTreeMap;
 
 /// Every state has a series, so that a graph of an empty one is a line at zero.
 const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
+
+/// What a speaker works with, where it does.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sides<'a> {
+    /// The kernel.
+    pub(crate) fib: Option<&'a FibView>,
+    /// The datastore.
+    pub(crate) datastore: Option<&'a DatastoreView>,
+}
 
 /// The whole answer to a scrape. `per_neighbor` adds a series for each neighbour.
 ///
@@ -17,7 +27,7 @@ const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm
 pub(crate) fn render(
     program: Program,
     metrics: &MetricsView,
-    fib: Option<&FibView>,
+    sides: Sides<'_>,
     per_neighbor: bool,
 ) -> prometheus::Result<String> {
     let page = Page { registry: Registry::new() };
@@ -42,8 +52,11 @@ pub(crate) fn render(
         pairs(&metrics.update_errors),
     )?;
     page.tables(metrics)?;
-    if let Some(fib) = fib {
+    if let Some(fib) = sides.fib {
         page.fib(fib)?;
+    }
+    if let Some(datastore) = sides.datastore {
+        page.datastore(datastore)?;
     }
     TextEncoder::new().encode_to_string(&page.registry.gather())
 }
@@ -54,6 +67,22 @@ struct Page {
 }
 
 impl Page {
+    fn datastore(&self, datastore: &DatastoreView) -> prometheus::Result<()> {
+        let one = |name, help, value| self.gauges(name, help, &[], [(Vec::new(), value)]);
+        let is_up = f64::from(u8::from(datastore.up));
+        one("cluster_datastore_up", "1 while the datastore is followed.", is_up)?;
+        let revision = datastore.revision as f64;
+        one("cluster_revision", "The datastore's revision as of the last news.", revision)?;
+        let mut invalid: BTreeMap<&str, u32> = BTreeMap::new();
+        datastore.invalid.iter().for_each(|object| *invalid.entry(&object.kind).or_default() += 1);
+        self.gauges(
+            "cluster_objects_invalid",
+            "What is wrong with objects of the datastore, by their kind.",
+            &["kind"],
+            invalid.into_iter().map(|(kind, count)| (vec![kind], f64::from(count))),
+        )
+    }
+
     fn sessions(&self, metrics: &MetricsView, per_neighbor: bool) -> prometheus::Result<()> {
         let others = metrics.sessions.keys().map(String::as_str).filter(|state| !STATES.contains(state));
         let states = STATES.into_iter().chain(others).map(|state| {
@@ -165,6 +194,7 @@ fn pairs(counts: &[(String, String, u64)]) -> impl Iterator<Item = (Vec<&str>, u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::InvalidObject;
 
     fn metrics() -> MetricsView {
         let count = |a: &str, b: &str, n| (a.to_owned(), b.to_owned(), n);
@@ -193,7 +223,15 @@ mod tests {
             resyncs: 1,
             ..FibView::default()
         };
-        let text = render(Program::RouteReflector, &metrics(), Some(&fib), false).unwrap();
+        let invalid = |kind: &str| InvalidObject { kind: kind.to_owned(), ..InvalidObject::default() };
+        let datastore = DatastoreView {
+            up: true,
+            revision: 17,
+            last_error: None,
+            invalid: vec![invalid("BGPPeer"), invalid("Node"), invalid("BGPPeer")],
+        };
+        let sides = Sides { fib: Some(&fib), datastore: Some(&datastore) };
+        let text = render(Program::RouteReflector, &metrics(), sides, false).unwrap();
         for line in [
             concat!(
                 "bgp_build_info{program=\"route-reflector\",version=\"",
@@ -217,6 +255,10 @@ mod tests {
             "fib_operations_total{op=\"all\",result=\"failed\"} 0",
             "fib_resyncs_total{reason=\"all\"} 1",
             "fib_repaired_total 0",
+            "cluster_datastore_up 1",
+            "cluster_revision 17",
+            "cluster_objects_invalid{kind=\"BGPPeer\"} 2",
+            "cluster_objects_invalid{kind=\"Node\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
         }
@@ -225,7 +267,7 @@ mod tests {
 
     #[test]
     fn neighbours_have_series_only_if_asked_for() {
-        let text = render(Program::BgpSpeaker, &metrics(), None, true).unwrap();
+        let text = render(Program::BgpSpeaker, &metrics(), Sides::default(), true).unwrap();
         assert!(text.contains("bgp_session_up{neighbor=\"10.0.0.2\"} 1\n"));
         assert!(text.contains("bgp_session_up{neighbor=\"fd00::2\"} 0\n"));
         assert!(!text.contains("fib_"));
@@ -235,7 +277,7 @@ mod tests {
     fn repeated_labels_add_up_instead_of_failing() {
         let mut metrics = metrics();
         metrics.messages.push(metrics.messages[0].clone());
-        let text = render(Program::BgpSpeaker, &metrics, None, false).unwrap();
+        let text = render(Program::BgpSpeaker, &metrics, Sides::default(), false).unwrap();
         assert!(text.contains("bgp_messages_total{direction=\"in\",type=\"update\"} 14\n"));
     }
 }

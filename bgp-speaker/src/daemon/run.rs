@@ -5,6 +5,7 @@ use super::admin::{Admin, AdminServer};
 use super::advice;
 use super::allocator;
 use super::cli::Failure;
+use super::cluster::{Datastore, Model};
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
 use crate::config::SpeakerConfig;
@@ -65,9 +66,12 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     // First the admin socket: a second daemon with the same file ends here and disturbs nobody.
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
-    raise_descriptor_limit(&config.speaker);
+    let mut model = config.etcd.as_ref().map(Model::new);
+    let Some(datastore) = first_state(&config, &mut model, &mut signals).await? else { return Ok(()) };
+    let base = desired(&config, model.as_ref())?;
+    raise_descriptor_limit(&base);
     allocator::keep_tables_apart();
-    let speaker = start_speaker(program, &config).await?;
+    let speaker = start_speaker(program, &config, &base).await?;
     let socket = config.admin.socket.display().to_string();
 
     let (drain, mut drains) = mpsc::channel(1);
@@ -76,15 +80,21 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
         program,
         handle: speaker.handle(),
         per_neighbor_metrics: config.admin.per_neighbor_metrics,
-        desired: Mutex::new(Desired::new(program, path, speaker.handle(), config)),
+        desired: Mutex::new(Desired::new(program, path, speaker.handle(), config, model, base)),
         drain,
     });
+    admin.desired.lock().await.register();
+    let following = datastore.map(|datastore| tokio::spawn(follow(datastore, admin.clone())));
     let serving = tokio::spawn(server.serve(admin.clone(), stop));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket, "accepting sessions and admin requests");
 
     let end = serve(&admin, &mut signals, &mut drains).await;
     notify(&[NotifyState::Stopping]);
+    following.iter().for_each(tokio::task::JoinHandle::abort);
+    if matches!(end, End::Drain(_)) {
+        leave_registry(&admin).await;
+    }
     let result = finish(speaker, end).await;
     // Whoever asked for the drain still gets its answer.
     let _ = stop_server.send(true);
@@ -141,13 +151,62 @@ fn raise_descriptor_limit(config: &SpeakerConfig) {
     }
 }
 
-async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker, Failure> {
+/// With a datastore: waits until it, or what is left of it on disk, says what this node is to be. `None`: it was ended
+/// before.
+async fn first_state(
+    config: &FileConfig,
+    model: &mut Option<Model>,
+    signals: &mut Signals,
+) -> Result<Option<Option<Datastore>>, Failure> {
+    let (Some(section), Some(model)) = (&config.etcd, model) else { return Ok(Some(None)) };
+    let endpoints = section.endpoints.join(", ");
+    tracing::info!(endpoints, node = section.node, model = section.model.name(), "reading the datastore");
+    let mut datastore = Datastore::start(section, model);
+    tokio::select! {
+        () = datastore.first_state(model, &config.speaker) => Ok(Some(Some(datastore))),
+        _ = signals.terminate.recv() => Ok(None),
+        _ = signals.interrupt.recv() => Ok(None),
+    }
+}
+
+fn desired(config: &FileConfig, model: Option<&Model>) -> Result<SpeakerConfig, Failure> {
+    match model {
+        Some(model) => model.desired(&config.speaker).map_err(|error| Failure::Failed(error.to_string())),
+        None => Ok(config.speaker.clone()),
+    }
+}
+
+/// Makes the speaker what the datastore says, for as long as the daemon runs.
+async fn follow(mut datastore: Datastore, admin: Arc<Admin>) {
+    loop {
+        let update = datastore.next().await;
+        if let Err(error) = admin.desired.lock().await.update(&update).await {
+            tracing::warn!(%error, "what the datastore asks for is not done: everything stays as it was");
+        }
+    }
+}
+
+/// The others need not wait for our lease to expire.
+async fn leave_registry(admin: &Admin) {
+    let registration = admin.desired.lock().await.take_registration();
+    if let Some(registration) = registration
+        && let Err(error) = registration.withdraw().await
+    {
+        tracing::warn!(%error, "still registered; others will know once the lease has expired");
+    }
+}
+
+async fn start_speaker(
+    program: Program,
+    config: &FileConfig,
+    base: &SpeakerConfig,
+) -> Result<Speaker, Failure> {
     let start = match program {
         // It finds out from the routes that it left in the kernel.
         Program::BgpSpeaker => StartKind::Fresh,
         Program::RouteReflector => StartKind::Unknown,
     };
-    let mut builder = Speaker::builder().config(config.speaker.clone()).start_kind(start);
+    let mut builder = Speaker::builder().config(base.clone()).start_kind(start);
     if let Some(FibSection { table, protocol, metric }) = config.fib {
         builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
     }

@@ -105,6 +105,7 @@ impl From<DesiredError> for ApiError {
                 };
                 Self { status: StatusCode::UNPROCESSABLE_ENTITY, message, problems }
             }
+            DesiredError::Model(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
             DesiredError::Apply(error) => error.into(),
             DesiredError::Query(error) => error.into(),
         }

@@ -2,6 +2,7 @@
 
 use super::Admin;
 use super::answer::{ApiError, unknown_neighbor};
+use crate::cluster::registry::NodeRecord;
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
 use crate::view::{FibDetailsView, NeighborView, PlanView, RouteQuery, RouteTable, RouteView, StatusView};
@@ -11,6 +12,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,13 +45,27 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> Result<Response, 
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, ApiError> {
     let metrics = admin.handle.metrics().await?;
     let fib = admin.handle.status().await?.fib;
-    let text = metrics::render(admin.program, &metrics, fib.as_ref(), admin.per_neighbor_metrics)
+    let datastore = admin.desired.lock().await.datastore();
+    let sides = metrics::Sides { fib: fib.as_ref(), datastore: datastore.as_ref() };
+    let text = metrics::render(admin.program, &metrics, sides, admin.per_neighbor_metrics)
         .map_err(|error| ApiError::internal(format!("metrics: {error}")))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<StatusView>, ApiError> {
-    Ok(Json(admin.handle.status().await?))
+    let datastore = admin.desired.lock().await.datastore();
+    Ok(Json(StatusView { datastore, ..admin.handle.status().await? }))
+}
+
+/// The nodes that registered themselves, by name.
+pub(super) async fn nodes(
+    State(admin): State<Arc<Admin>>,
+) -> Result<Json<BTreeMap<String, NodeRecord>>, ApiError> {
+    let desired = admin.desired.lock().await;
+    let nodes = desired.registered().ok_or_else(|| {
+        ApiError::not_found("nodes register themselves with [etcd] model = \"registry\" only")
+    })?;
+    Ok(Json(nodes.clone()))
 }
 
 pub(super) async fn neighbors(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<NeighborView>>, ApiError> {

@@ -25,7 +25,9 @@ impl Fixture {
         let config = FileConfig::load(&file, Program::BgpSpeaker).unwrap();
         let speaker = Speaker::builder().config(config.speaker.clone()).start().await.unwrap();
         let (drain, drains) = mpsc::channel(1);
-        let desired = Desired::new(Program::BgpSpeaker, Some(file.clone()), speaker.handle(), config);
+        let base = config.speaker.clone();
+        let desired =
+            Desired::new(Program::BgpSpeaker, Some(file.clone()), speaker.handle(), config, None, base);
         let admin = Arc::new(Admin {
             program: Program::BgpSpeaker,
             handle: speaker.handle(),

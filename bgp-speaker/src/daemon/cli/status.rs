@@ -4,7 +4,7 @@ use super::output::{facts, print, print_json};
 use super::{Failure, ReadArgs};
 use crate::daemon::file::table_name;
 use crate::daemon::human::{Colour, age, colours_wanted, paint, state_colour};
-use crate::view::{FibView, StatusView};
+use crate::view::{DatastoreView, FibView, StatusView};
 
 pub(super) async fn status(args: &ReadArgs) -> Result<(), Failure> {
     let status: StatusView = args.daemon.client().get("/v1/status").await?;
@@ -41,8 +41,35 @@ fn render(status: &StatusView, colours: bool) -> String {
             Some(status.fib.as_ref().map_or("routes stay out of it".to_owned(), |fib| kernel(fib, colours))),
         ),
         ("kernel error", status.fib.as_ref().and_then(|fib| fib.last_error.clone())),
+        ("datastore", status.datastore.as_ref().map(|datastore| self::datastore(datastore, colours))),
+        ("datastore error", status.datastore.as_ref().and_then(|datastore| datastore.last_error.clone())),
+        ("invalid", status.datastore.as_ref().and_then(invalid)),
     ])
 }
+
+fn datastore(datastore: &DatastoreView, colours: bool) -> String {
+    let state = match datastore.up {
+        true => paint("followed", Colour::Good, colours),
+        false => paint("not reached, what it held last is in force", Colour::Bad, colours),
+    };
+    format!("{state}, revision {}", datastore.revision)
+}
+
+/// The first objects that are wrong; `--json` has all.
+fn invalid(datastore: &DatastoreView) -> Option<String> {
+    let shown = datastore
+        .invalid
+        .iter()
+        .take(INVALID_SHOWN)
+        .map(|object| format!("{}: {}", object.key, object.reason));
+    let mut lines: Vec<String> = shown.collect();
+    let more = datastore.invalid.len().saturating_sub(INVALID_SHOWN);
+    lines.extend((more > 0).then(|| format!("and {more} more (--json shows all)")));
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// How many invalid objects fit one screen.
+const INVALID_SHOWN: usize = 5;
 
 fn kernel(fib: &FibView, colours: bool) -> String {
     let table = table_name(fib.table).map_or(fib.table.to_string(), str::to_owned);
@@ -60,6 +87,7 @@ fn kernel(fib: &FibView, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::InvalidObject;
 
     #[test]
     fn one_screen_says_it_all() {
@@ -82,6 +110,16 @@ mod tests {
                 in_sync: true,
                 ..FibView::default()
             }),
+            datastore: Some(DatastoreView {
+                up: false,
+                revision: 17,
+                last_error: Some("http://127.0.0.1:2379: connection refused".to_owned()),
+                invalid: vec![InvalidObject {
+                    kind: "BGPPeer".to_owned(),
+                    key: "/calico/x".to_owned(),
+                    reason: "unreadable".to_owned(),
+                }],
+            }),
         };
         assert_eq!(
             render(&status, false),
@@ -91,7 +129,10 @@ mod tests {
              listening        0.0.0.0:179\n\
              sessions         1 Active, 6 Established\n\
              routes           ipv4-unicast: 12 best of 40 paths\n\
-             kernel           12 of 12 routes installed in table main as protocol 12, in sync\n"
+             kernel           12 of 12 routes installed in table main as protocol 12, in sync\n\
+             datastore        not reached, what it held last is in force, revision 17\n\
+             datastore error  http://127.0.0.1:2379: connection refused\n\
+             invalid          /calico/x: unreadable\n"
         );
     }
 }

@@ -3,6 +3,8 @@
 use super::Surroundings;
 use super::reader::{Section, kind};
 use super::values;
+use crate::cluster::calico::RouterIdSource;
+use crate::cluster::registry::LocalRecord;
 use crate::config::{Encapsulation, EncapsulationMode, PoolRule, Secret};
 use fib_sync::InterfaceName;
 use ipnet::IpNet;
@@ -90,7 +92,27 @@ pub(crate) struct EtcdSection {
     pub(crate) username: Option<String>,
     /// Its password.
     pub(crate) password: Option<Secret>,
+    /// Where its last content is kept; `None`: nowhere.
+    pub(crate) cache: Option<PathBuf>,
+    /// Calico's: where the node's BGP identifier comes from, if the environment says.
+    pub(crate) router_id: Option<RouterIdSource>,
+    /// The registry's: where this node is, to choose reflectors by.
+    pub(crate) zone: Option<String>,
+    /// The registry's: after how many seconds without a sign of life the node is gone.
+    pub(crate) lease: u16,
 }
+
+impl EtcdSection {
+    /// This node in the registry.
+    pub(crate) fn local_record(&self) -> LocalRecord {
+        LocalRecord { name: self.node.clone(), zone: self.zone.clone() }
+    }
+}
+
+/// Where the datastore's last content is kept unless said otherwise.
+const DEFAULT_CACHE: &str = "/var/lib/bgp/datastore.cache";
+/// Default of [`EtcdSection::lease`]: longer than the longest delay between two attempts to reach etcd.
+const DEFAULT_LEASE_SECS: u16 = 60;
 
 /// The section, and what is done with routes by pool.
 pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, BTreeMap<IpNet, PoolRule>) {
@@ -194,9 +216,36 @@ pub(super) fn read_etcd(mut section: Section<'_>, surroundings: &Surroundings) -
         key_file: file(section.read("key_file", values::text), "ETCD_KEY_FILE"),
         username: section.read("username", values::text).or_else(|| variable("ETCD_USERNAME")),
         password: variable("ETCD_PASSWORD").map(Secret::new),
+        cache: match section.read("cache", values::text).as_deref() {
+            Some("off") => None,
+            Some(path) => Some(surroundings.directory.join(path)),
+            None => Some(PathBuf::from(DEFAULT_CACHE)),
+        },
+        router_id: variable("CALICO_ROUTER_ID").and_then(|text| router_id_source(&mut section, &text)),
+        zone: section.read("zone", values::text),
+        lease: section.read("lease", values::integer(5..=3600u16)).unwrap_or(DEFAULT_LEASE_SECS),
     };
+    if etcd.cert_file.is_some() != etcd.key_file.is_some() {
+        section.report("cert_file", "a certificate and its key go together: set cert_file and key_file");
+    }
     section.finish();
     etcd
+}
+
+fn router_id_source(section: &mut Section<'_>, text: &str) -> Option<RouterIdSource> {
+    match text {
+        "hash" => Some(RouterIdSource::Hash),
+        _ => match text.parse() {
+            Ok(id) => Some(RouterIdSource::Fixed(id)),
+            Err(_) => {
+                section.report(
+                    "node",
+                    format!("CALICO_ROUTER_ID is \"{}\": use an address, or \"hash\"", text.escape_debug()),
+                );
+                None
+            }
+        },
+    }
 }
 
 /// How the file names a routing table.

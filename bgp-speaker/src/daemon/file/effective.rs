@@ -1,7 +1,7 @@
 //! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
 
 use super::effective_filters::{FilterKeys, prefix_sets};
-use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
+use super::{AdminConfig, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
     Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange, Neighbor,
     NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
@@ -149,6 +149,9 @@ struct Etcd<'a> {
     cert_file: Option<&'a Path>,
     key_file: Option<&'a Path>,
     username: Option<&'a str>,
+    cache: String,
+    zone: Option<&'a str>,
+    lease: u16,
 }
 
 #[derive(Serialize)]
@@ -282,15 +285,15 @@ impl<'a> Etcd<'a> {
     fn of(etcd: &'a EtcdSection) -> Self {
         Self {
             endpoints: &etcd.endpoints,
-            model: match etcd.model {
-                EtcdModel::Calico => "calico",
-                EtcdModel::Registry => "registry",
-            },
+            model: etcd.model.name(),
             node: &etcd.node,
             ca_file: etcd.ca_file.as_deref(),
             cert_file: etcd.cert_file.as_deref(),
             key_file: etcd.key_file.as_deref(),
             username: etcd.username.as_deref(),
+            cache: etcd.cache.as_ref().map_or("off".to_owned(), |path| path.display().to_string()),
+            zone: etcd.zone.as_deref(),
+            lease: etcd.lease,
         }
     }
 }

@@ -171,6 +171,9 @@ ca_file = "/etc/ca.pem"
 cert_file = "/etc/cert.pem"
 key_file = "/etc/key.pem"
 username = "me"
+cache = "off"
+zone = "z"
+lease = 7
 
 [admin]
 socket = "/tmp/admin.sock"
@@ -510,7 +513,11 @@ fn calicos_environment_stands_in_for_absent_keys() {
     assert_eq!(etcd.node, "worker-7");
     assert_eq!(
         FileConfig::parse("[etcd]\nmodel = \"registry\"\n", "bgp.toml", &calico).unwrap_err().lines(),
-        ["bgp.toml:1:1: etcd.endpoints: name at least one server, such as \"http://127.0.0.1:2379\""]
+        [
+            "bgp.toml:1:1: etcd.endpoints: name at least one server, such as \"http://127.0.0.1:2379\"",
+            "bgp.toml:2:9: etcd.model: the registry needs an address of this node: set `addresses`, or a specific \
+             address in `listen`"
+        ]
     );
 }
 
@@ -545,7 +552,11 @@ fn the_examples_are_right() {
 
 #[test]
 fn the_examples_of_the_manual_and_the_readme_are_right() {
-    for text in [include_str!("../../manual/filters.rs"), include_str!("../../../../README.md")] {
+    for text in [
+        include_str!("../../manual/datastore.rs"),
+        include_str!("../../manual/filters.rs"),
+        include_str!("../../../../README.md"),
+    ] {
         let lines = text.lines().map(|line| line.strip_prefix("//!").unwrap_or(line).trim_start());
         let mut examples = Vec::new();
         let mut lines = lines.peekable();

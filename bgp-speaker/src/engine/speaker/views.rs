@@ -67,6 +67,7 @@ impl Engine {
             paths: count(|rib| rib.path_count()),
             ready: self.is_converged(),
             fib: None,
+            datastore: None,
         }
     }
 
