@@ -8,7 +8,7 @@ pub use self::pools::{Encapsulation, EncapsulationWhen, FibPool};
 
 use self::pools::{Pools, RuleId};
 use crate::config::AnnouncementKind;
-use crate::speaker::{RouteChange, RouteSubscription, Stop};
+use crate::speaker::{RouteChange, RouteSubscription, SpeakerHandle, Stop};
 use crate::view::{FibDetailsView, FibNextHopView, FibPendingView, FibView};
 use bgp_proto::NextHop;
 use fib_sync::{
@@ -17,12 +17,14 @@ use fib_sync::{
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Carries route changes to a [`Fib`]. One per speaker with a FIB.
 #[derive(Debug)]
 pub(crate) struct FibGlue {
     config: FibConfig,
+    pools: watch::Sender<Vec<FibPool>>,
     /// `None` once it has stopped: handles may outlive the speaker, the kernel's programmer does not.
     running: Mutex<Option<Running>>,
 }
@@ -34,17 +36,23 @@ struct Running {
 }
 
 impl FibGlue {
-    /// Starts to follow the Loc-RIB.
-    pub(crate) fn start(
-        config: FibConfig,
-        pools: &[FibPool],
-        fib: Fib,
-        subscription: RouteSubscription,
-    ) -> Self {
+    /// Starts to follow the Loc-RIB of a speaker.
+    pub(crate) fn start(config: FibConfig, pools: Vec<FibPool>, fib: Fib, speaker: SpeakerHandle) -> Self {
         let fib = Arc::new(fib);
-        let sets = Sets { pools: Pools::new(pools), latest: None };
-        let task = tokio::spawn(follow(fib.clone(), subscription, sets));
-        Self { config, running: Mutex::new(Some(Running { fib, task })) }
+        let sets = Sets { pools: Pools::new(&pools), latest: None };
+        let (pools, pools_seen) = watch::channel(pools);
+        let follower = Follower { fib: fib.clone(), subscription: speaker.subscribe(), speaker, sets };
+        let task = tokio::spawn(follower.run(pools_seen));
+        Self { config, pools, running: Mutex::new(Some(Running { fib, task })) }
+    }
+
+    /// Other rules from now on, also for routes that are in the kernel already; each is replaced in one step.
+    pub(crate) fn set_pools(&self, pools: Vec<FibPool>) {
+        self.pools.send_if_modified(|known| {
+            let has_changed = *known != pools;
+            *known = pools;
+            has_changed
+        });
     }
 
     /// Stops following. Leaving takes our routes out of the kernel, restarting leaves them there.
@@ -130,23 +138,82 @@ impl FibGlue {
     }
 }
 
-async fn follow(fib: Arc<Fib>, mut subscription: RouteSubscription, mut sets: Sets) {
-    while let Some(changes) = subscription.next_batch().await {
+/// Carries what the Loc-RIB says to the kernel.
+struct Follower {
+    fib: Arc<Fib>,
+    speaker: SpeakerHandle,
+    subscription: RouteSubscription,
+    sets: Sets,
+}
+
+/// The kernel is not programmed any more.
+struct Ended;
+
+impl Follower {
+    /// Goes on until the speaker or the FIB ends.
+    async fn run(mut self, mut pools: watch::Receiver<Vec<FibPool>>) {
+        loop {
+            let step = tokio::select! {
+                changes = self.subscription.next_batch() => match changes {
+                    Some(changes) => self.apply(changes).await,
+                    None => Err(Ended),
+                },
+                Ok(()) = pools.changed() => {
+                    self.sets = Sets { pools: Pools::new(&pools.borrow_and_update()), latest: None };
+                    self.start_over().await
+                }
+            };
+            if step.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Applies the whole table once more. What the old subscription has yet to tell includes withdrawals, which the new
+    /// one knows nothing of: it is read to its end.
+    async fn start_over(&mut self) -> Result<(), Ended> {
+        let mut fresh = self.speaker.subscribe();
+        let first = self.told_by(&mut fresh).await?;
+        let mut old = std::mem::replace(&mut self.subscription, fresh);
+        if let Some(changes) = first {
+            self.apply(changes).await?;
+        }
+        while let Some(changes) = self.told_by(&mut old).await? {
+            self.apply(changes).await?;
+        }
+        Ok(())
+    }
+
+    /// What a subscription has to tell by now, if anything.
+    async fn told_by(&self, subscription: &mut RouteSubscription) -> Result<Option<Vec<RouteChange>>, Ended> {
+        tokio::select! {
+            biased;
+            changes = subscription.next_batch() => changes.map(Some).ok_or(Ended),
+            // Questions are answered in order: the subscription would have been by now.
+            _ = self.speaker.status() => Ok(None),
+        }
+    }
+
+    async fn apply(&mut self, changes: Vec<RouteChange>) -> Result<(), Ended> {
         let converged = changes.contains(&RouteChange::Converged);
         let changes: Vec<Change> =
-            changes.into_iter().filter_map(|change| desired(change, &mut sets)).collect();
-        match fib.apply(changes).await {
+            changes.into_iter().filter_map(|change| desired(change, &mut self.sets)).collect();
+        match self.fib.apply(changes).await {
             // One route is wrong; the others were accepted.
             Err(error @ FibError::InvalidRoute { .. }) => tracing::error!(%error, "not for the kernel"),
-            Err(error) => return tracing::error!(%error, "the kernel is no longer programmed"),
+            Err(error) => {
+                tracing::error!(%error, "the kernel is no longer programmed");
+                return Err(Ended);
+            }
             Ok(()) => {}
         }
         if converged {
             tracing::info!("all neighbours heard, stale routes leave the kernel");
-            if let Err(error) = fib.converged().await {
+            if let Err(error) = self.fib.converged().await {
                 tracing::error!(%error, "stale routes could not be removed from the kernel");
             }
         }
+        Ok(())
     }
 }
 

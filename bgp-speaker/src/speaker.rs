@@ -259,7 +259,7 @@ impl SpeakerBuilder {
         };
         #[cfg(feature = "fib")]
         let handle = match fib {
-            Some((config, fib)) => handle.with_fib(config, &self.fib_pools, fib),
+            Some((config, fib)) => handle.with_fib(config, self.fib_pools, fib),
             None => handle,
         };
         let driver = tokio::spawn(driver.run());
@@ -400,6 +400,15 @@ impl SpeakerHandle {
         }
     }
 
+    /// Other rules by destination for the kernel's FIB, in place of those given to the builder: routes that are in the
+    /// kernel already are replaced one by one, and sessions are not touched. Without a FIB this does nothing.
+    #[cfg(feature = "fib")]
+    pub fn set_fib_pools(&self, pools: Vec<crate::fib::FibPool>) {
+        if let Some(fib) = &self.fib {
+            fib.set_pools(pools);
+        }
+    }
+
     /// What the kernel does with a prefix and why, in words: a line for the route, and one for each of its next hops.
     /// Nothing if no route for exactly this prefix is meant for the kernel.
     #[cfg(feature = "fib")]
@@ -514,11 +523,10 @@ impl SpeakerHandle {
     fn with_fib(
         mut self,
         config: fib_sync::FibConfig,
-        pools: &[crate::fib::FibPool],
+        pools: Vec<crate::fib::FibPool>,
         fib: fib_sync::Fib,
     ) -> Self {
-        let subscription = self.subscribe();
-        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, pools, fib, subscription)));
+        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, pools, fib, self.clone())));
         self
     }
 

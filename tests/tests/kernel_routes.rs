@@ -73,7 +73,7 @@ fn two_speakers_on_one_host_have_a_table_each() {
                 seen: seen.to_owned(),
             };
             let block = Announcement::block("10.60.9.0/26".parse().expect("a prefix"));
-            let first = speaker(a, left.v4.into(), 100).fib_pools(vec![pool, not_ours]).announce(block);
+            let first = speaker(a, left.v4.into(), 100).fib_pools(vec![pool.clone(), not_ours]).announce(block);
             let first = runtime.block_on(first.start()).map_err(|error| failed(&error.to_string()))?;
             let second = runtime
                 .block_on(speaker(b, right.v4.into(), 200).start())
@@ -140,6 +140,17 @@ fn two_speakers_on_one_host_have_a_table_each() {
                     "next hop 10.200.0.1: via 10.9.1.254 dev eth0 (over the route to 10.200.0.0/16, protocol 4)",
                 ]
             );
+
+            // Other rules for the same routes: the tunnel for all, and what was not ours is.
+            first.handle().set_fib_pools(vec![FibPool { when: EncapsulationWhen::Always, ..pool }]);
+            let by_other_rules = [
+                "10.60.1.0/24 via 10.9.1.2 dev tun0 proto 12 metric 1024 onlink",
+                "10.60.2.0/24 via 10.200.0.1 dev tun0 proto 12 metric 1024 onlink",
+                "10.61.0.0/24 via 10.9.1.254 dev eth0 proto 12 metric 1024",
+                "10.62.0.0/24 via 10.9.1.254 dev eth0 proto 12 metric 1024",
+                "6 10.60.9.0/26 proto 12 metric 1024",
+            ];
+            wait_table(&host.namespace, 100, &by_other_rules)?;
 
             // One leaves; the other does not notice.
             runtime.block_on(first.stop(Stop::Leave)).map_err(|error| failed(&error.to_string()))?;
