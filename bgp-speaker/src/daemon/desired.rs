@@ -4,7 +4,7 @@
 //! changed stays until the daemon ends or the API changes it back; a reload keeps it.
 
 use super::Program;
-use super::file::{FileConfig, FileError, Surroundings};
+use super::file::{FibSection, FileConfig, FileError, Surroundings};
 use super::plan::PlanView;
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
@@ -101,14 +101,23 @@ impl Desired {
         let new = self.read()?;
         let steps = self.handle.apply(self.with_overlay(&new)).await?;
         let old = &self.in_force;
+        let fib = Self::reloaded_fib(old.fib.as_ref(), new.fib.as_ref());
+        if let Some(fib) = &fib {
+            self.handle.set_fib_pools(fib.pools.clone());
+        }
         let after_restart =
-            [("admin", old.admin != new.admin), ("fib", old.fib != new.fib), ("etcd", old.etcd != new.etcd)];
+            [("admin", old.admin != new.admin), ("fib", fib != new.fib), ("etcd", old.etcd != new.etcd)];
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
         let reloaded = Reloaded { steps, after_restart: after_restart.collect() };
         // Sections that wait for a restart keep the values that are in force, so that the next reload says so again.
-        self.in_force =
-            FileConfig { admin: old.admin.clone(), fib: old.fib.clone(), etcd: old.etcd.clone(), ..new };
+        self.in_force = FileConfig { admin: old.admin.clone(), fib, etcd: old.etcd.clone(), ..new };
         Ok(reloaded)
+    }
+
+    /// The kernel's section after a reload: pools change while the speaker runs, whose routes are ours does not.
+    fn reloaded_fib(old: Option<&FibSection>, new: Option<&FibSection>) -> Option<FibSection> {
+        let pools = new.or(old)?.pools.clone();
+        Some(FibSection { pools, ..old?.clone() })
     }
 
     /// What a reload would do.
@@ -179,5 +188,22 @@ pub(crate) fn node_name(file: &FileConfig) -> String {
     match &file.etcd {
         Some(etcd) => etcd.node.clone(),
         None => Surroundings::of_this_host(Program::BgpSpeaker, PathBuf::new()).host_name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fib::FibPool;
+
+    #[test]
+    fn a_reload_changes_pools_and_never_whose_routes_are_ours() {
+        let pools = vec![FibPool::new("10.1.0.0/16".parse().unwrap())];
+        let old = FibSection { table: 100, ..FibSection::default() };
+        let new = FibSection { table: 200, pools: pools.clone(), ..FibSection::default() };
+        let reloaded = Desired::reloaded_fib(Some(&old), Some(&new));
+        assert_eq!(reloaded, Some(FibSection { table: 100, pools, ..FibSection::default() }));
+        assert_eq!(Desired::reloaded_fib(Some(&old), None), Some(old), "waits for a restart");
+        assert_eq!(Desired::reloaded_fib(None, Some(&new)), None, "so does this");
     }
 }
