@@ -41,8 +41,9 @@ fn a_full_table_is_in_step_while_others_come_and_go() {
             ip_batch((0..TAKEN_AWAY).map(|index| format!("route del {} proto 12", prefix(20, index * 97))));
         });
         fib.replace_all(ours("10.0.0.3")).await.unwrap();
+        let mut look = looks();
         while !others.is_finished() || !thieves.is_finished() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            look.tick().await;
         }
         others.join().unwrap();
         thieves.join().unwrap();
@@ -87,5 +88,21 @@ fn a_process_that_dies_in_the_middle_is_followed_without_a_gap() {
             status.operations_ok as usize <= OURS as usize - adopted + 1,
             "only the missing are installed"
         );
+    });
+}
+
+#[test]
+fn an_owner_that_is_faster_than_the_kernel_waits_and_the_queue_stays_short() {
+    in_namespace(|| async {
+        let fib = Fib::open(FibConfig { queue_limit: 1000, batch_len: 100, ..config() }).await.unwrap();
+        let mut longest = 0;
+        for piece in ours("10.0.0.2").chunks(500) {
+            fib.apply(piece.iter().cloned().map(Change::Set).collect()).await.unwrap();
+            longest = longest.max(fib.status().queued);
+        }
+        assert!(longest <= 1500, "{longest} queued: the limit and one piece are all");
+        assert!(longest > 500, "{longest} queued: the kernel was never behind, so this shows nothing");
+        let status = fib.flush().await.unwrap();
+        assert_eq!((status.installed, status.is_in_step()), (OURS as usize, true));
     });
 }

@@ -57,7 +57,7 @@ fn a_process_killed_in_the_middle_of_a_full_table_is_followed_without_one_deleti
         let begin = Instant::now();
         while prefix_count() < ROUTES as usize / 3 {
             assert!(begin.elapsed() < Duration::from_secs(60), "the victim installs nothing");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         victim.kill().unwrap();
         victim.wait().unwrap();

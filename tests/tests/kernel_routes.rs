@@ -8,6 +8,7 @@ use bgp_lab::{Lab, LabError, Namespace, RouteSpec, SeenRoute, secs, wait_until};
 use bgp_speaker::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
 use bgp_speaker::{Announcement, Neighbor, Speaker, Stop};
 use fib_sync::FibConfig;
+use ipnet::IpNet;
 
 const AS: u32 = 64512;
 
@@ -62,9 +63,8 @@ fn two_speakers_on_one_host_have_a_table_each() {
         };
         let not_ours = PoolRule { program: false, ..PoolRule::default() };
         let pool = |prefix: &str, rule| (prefix.parse().expect("a prefix"), rule);
-        let pools = [pool("10.60.0.0/16", tunnelled), pool("10.62.0.0/16", not_ours.clone())].into();
+        let pools = [pool("10.60.0.0/16", tunnelled.clone()), pool("10.62.0.0/16", not_ours.clone())].into();
         let rules = FibRules { pools, ..FibRules::default() };
-        let direct = PoolRule::default();
         host.namespace.run(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -145,20 +145,38 @@ fn two_speakers_on_one_host_have_a_table_each() {
                 ]
             );
 
-            // Other rules: one pool is another program's now, one has become ours, and one has lost its tunnel.
-            let mut config =
-                runtime.block_on(first.handle().config()).map_err(|error| failed(&error.to_string()))?;
-            let pools = [pool("10.60.0.0/16", direct), pool("10.61.0.0/16", not_ours)].into();
-            config.fib_rules = FibRules { pools, ..FibRules::default() };
-            let steps =
-                runtime.block_on(first.handle().apply(config)).map_err(|error| failed(&error.to_string()))?;
-            let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+            // Other rules for the same routes: the tunnel for all, and what was not ours is.
+            let change = |pools: Vec<(IpNet, PoolRule)>| {
+                let mut config =
+                    runtime.block_on(first.handle().config()).map_err(|error| failed(&error.to_string()))?;
+                config.fib_rules.pools = pools.into_iter().collect();
+                let steps = runtime.block_on(first.handle().apply(config));
+                let steps = steps.map_err(|error| failed(&error.to_string()))?;
+                Ok::<_, LabError>(steps.iter().map(ToString::to_string).collect::<Vec<_>>())
+            };
+            let always = PoolRule { when: EncapsulationMode::Always, ..tunnelled };
             assert_eq!(
-                steps,
+                change(vec![pool("10.60.0.0/16", always)])?,
                 [
-                    "fib 10.60.0.0/16 (ipip over tun0 across subnets -> direct)",
-                    "fib 10.61.0.0/16 (none -> direct, by another program)",
+                    "fib 10.60.0.0/16 (ipip over tun0 across subnets -> ipip over tun0)",
                     "fib 10.62.0.0/16 (direct, by another program -> none)",
+                ]
+            );
+            let by_other_rules = [
+                "10.60.1.0/24 via 10.9.1.2 dev tun0 proto 12 metric 1024 onlink",
+                "10.60.2.0/24 via 10.200.0.1 dev tun0 proto 12 metric 1024 onlink",
+                "10.61.0.0/24 via 10.9.1.254 dev eth0 proto 12 metric 1024",
+                "10.62.0.0/24 via 10.9.1.254 dev eth0 proto 12 metric 1024",
+                "6 10.60.9.0/26 proto 12 metric 1024",
+            ];
+            wait_table(&host.namespace, 100, &by_other_rules)?;
+
+            // And others: a pool has lost its tunnel, and one is another program's now.
+            assert_eq!(
+                change(vec![pool("10.60.0.0/16", PoolRule::default()), pool("10.61.0.0/16", not_ours)])?,
+                [
+                    "fib 10.60.0.0/16 (ipip over tun0 -> direct)",
+                    "fib 10.61.0.0/16 (none -> direct, by another program)",
                 ]
             );
             let of_first = [

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_change_at_once_and_stay_while_a_section_that_is_gone_is_in_force() {
+    fn a_reload_changes_pools_and_never_whose_routes_are_ours() {
         let in_force = file("[fib]\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\nprogram = false\n");
         let changed = file("[fib]\ntable = 7\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\n");
         let after = until_restart(&in_force, changed.clone());
@@ -282,5 +282,6 @@ mod tests {
         assert_eq!(after.speaker.fib_rules, in_force.speaker.fib_rules);
         let again = until_restart(&after, file("hold_time = 30\n"));
         assert_eq!(again.speaker.fib_rules, in_force.speaker.fib_rules);
+        assert_eq!(until_restart(&file(""), in_force).fib, None, "this waits for a restart too");
     }
 }

@@ -90,15 +90,21 @@ pub(crate) fn config() -> FibConfig {
     FibConfig { audit_interval: None, ..FibConfig::default() }
 }
 
+/// When to look again while waiting for something.
+pub(crate) fn looks() -> tokio::time::Interval {
+    tokio::time::interval(Duration::from_millis(1))
+}
+
 /// Waits until the status fulfils a condition.
 pub(crate) async fn until(fib: &Fib, what: &str, condition: impl Fn(&FibStatus) -> bool) -> FibStatus {
     let wait = async {
+        let mut look = looks();
         loop {
             let status = fib.status();
             if condition(&status) {
                 return status;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            look.tick().await;
         }
     };
     tokio::time::timeout(PATIENCE, wait)
