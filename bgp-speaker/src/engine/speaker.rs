@@ -121,6 +121,9 @@ pub struct Engine {
     joins: Vec<(Source, Family)>,
     refreshes: Vec<(Source, Family)>,
     recheck_emptied: bool,
+    /// Some group's walk of the table is under way; the group that goes on first.
+    is_walking: bool,
+    next_walk: usize,
     /// Slow readers that have to wait for the next batch.
     postponed: Vec<ConnId>,
     deadlines: Deadlines,
@@ -174,6 +177,8 @@ impl Engine {
             joins: Vec::new(),
             refreshes: Vec::new(),
             recheck_emptied: false,
+            is_walking: false,
+            next_walk: 0,
             postponed: Vec::new(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
