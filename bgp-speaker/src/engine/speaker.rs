@@ -23,6 +23,7 @@ use crate::config::{Family, Secret, SpeakerConfig, diff};
 use bytes::BytesMut;
 use convergence::Convergence;
 pub use convergence::StartKind;
+use flush::WALK_IDS;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, VecDeque};
@@ -123,6 +124,8 @@ pub struct Engine {
     recheck_emptied: bool,
     /// Some group's walk of the table is under way; the group that goes on first.
     is_walking: bool,
+    /// How many ids one batch walks.
+    walk_ids: u32,
     next_walk: usize,
     /// Slow readers that have to wait for the next batch.
     postponed: Vec<ConnId>,
@@ -178,6 +181,7 @@ impl Engine {
             refreshes: Vec::new(),
             recheck_emptied: false,
             is_walking: false,
+            walk_ids: WALK_IDS,
             next_walk: 0,
             postponed: Vec::new(),
             deadlines: Deadlines::default(),

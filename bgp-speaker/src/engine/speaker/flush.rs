@@ -26,7 +26,7 @@ macro_rules! export_view {
 pub(super) use export_view;
 
 /// How much of the table is walked in one batch: about a millisecond's work.
-const WALK_IDS: u32 = 8192;
+pub(super) const WALK_IDS: u32 = 8192;
 /// Room for so many changes is kept from one batch to the next.
 const SCRATCH_CHANGES: usize = 4096;
 
@@ -72,7 +72,7 @@ impl Engine {
 
     fn walk_groups(&mut self) {
         let mut woken: Vec<Source> = Vec::new();
-        let mut left = WALK_IDS;
+        let mut left = self.walk_ids;
         self.is_walking = false;
         let count = self.groups.len();
         for index in (0..count).map(|offset| (self.next_walk + offset) % count) {
