@@ -132,6 +132,11 @@ impl Rib {
         self.path_count
     }
 
+    /// Ids are below this.
+    pub fn table_len(&self) -> usize {
+        self.heads.len()
+    }
+
     /// Prefixes with a best path, as of the last decision.
     pub fn best_count(&self) -> usize {
         self.best_count

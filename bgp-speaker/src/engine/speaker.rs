@@ -23,6 +23,7 @@ use crate::config::{Family, Secret, SpeakerConfig, diff};
 use bytes::BytesMut;
 use convergence::Convergence;
 pub use convergence::StartKind;
+use flush::WALK_IDS;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, VecDeque};
@@ -121,6 +122,11 @@ pub struct Engine {
     joins: Vec<(Source, Family)>,
     refreshes: Vec<(Source, Family)>,
     recheck_emptied: bool,
+    /// Some group's walk of the table is under way; the group that goes on first.
+    is_walking: bool,
+    /// How many ids one batch walks.
+    walk_ids: u32,
+    next_walk: usize,
     /// Slow readers that have to wait for the next batch.
     postponed: Vec<ConnId>,
     deadlines: Deadlines,
@@ -174,6 +180,9 @@ impl Engine {
             joins: Vec::new(),
             refreshes: Vec::new(),
             recheck_emptied: false,
+            is_walking: false,
+            walk_ids: WALK_IDS,
+            next_walk: 0,
             postponed: Vec::new(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),

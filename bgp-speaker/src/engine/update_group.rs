@@ -24,6 +24,7 @@ mod log;
 mod member;
 mod members;
 mod verdicts;
+mod walk;
 
 pub use encode::{ExportView, export, export_attributes};
 pub use group::{Reading, SLOW_LOG_BYTES, UpdateGroup};

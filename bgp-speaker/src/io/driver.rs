@@ -159,7 +159,7 @@ impl Driver {
     /// Until a socket is ready, a message is there, or a deadline has come. If there is something already, other tasks
     /// of the runtime get their turn.
     async fn wait(&mut self) -> Input {
-        if !self.ready_now.is_empty() {
+        if !self.ready_now.is_empty() || self.engine.is_walking() {
             tokio::task::yield_now().await;
             return Input::Ready;
         }
@@ -285,8 +285,8 @@ impl Driver {
             self.subscribers.update(&mut self.engine);
             self.perform_effects();
             self.write_woken();
-            // A failed write ends a session, which is the next batch.
-            if !self.engine.needs_flush() {
+            // A failed write ends a session, which is the next batch. What is left of a walk waits for its next turn.
+            if !self.engine.needs_flush() || self.engine.is_walking() {
                 return;
             }
         }

@@ -83,6 +83,20 @@ impl Rig {
         }
     }
 
+    /// One batch, and what each client is sent after it, in bytes.
+    pub fn turn(&mut self) -> Vec<usize> {
+        self.engine.flush(|_, _| false);
+        self.engine.take_route_changes();
+        let mut sent = vec![0; self.clients.len()];
+        while let Some(id) = self.engine.poll_writable() {
+            let count = self.write(id);
+            if let Some(number) = self.clients.iter().position(|client| *client == id) {
+                sent[number] += count;
+            }
+        }
+        sent
+    }
+
     /// Routes are selected and all is sent; returns how many bytes.
     pub fn settle(&mut self) -> usize {
         let mut sent = 0;

@@ -25,6 +25,8 @@ macro_rules! export_view {
 }
 pub(super) use export_view;
 
+/// How much of the table is walked in one batch: about a millisecond's work.
+pub(super) const WALK_IDS: u32 = 8192;
 /// Room for so many changes is kept from one batch to the next.
 const SCRATCH_CHANGES: usize = 4096;
 
@@ -43,6 +45,7 @@ impl Engine {
             self.flush_groups(family);
         }
         self.admit_members();
+        self.walk_groups();
         self.attrs.collect();
         // Nothing undecided refers to those who have gone any more.
         self.free_slots.extend(self.left_slots.drain(..));
@@ -58,6 +61,33 @@ impl Engine {
             || self.ribs.iter().any(Rib::is_dirty)
             || self.recheck_emptied
             || self.attrs.has_unreferenced()
+            || self.is_walking
+    }
+
+    /// Is the table being walked for members that have joined? Each [`Engine::flush`] does a slice; input and output
+    /// have their turn between two.
+    pub fn is_walking(&self) -> bool {
+        self.is_walking
+    }
+
+    fn walk_groups(&mut self) {
+        let mut woken: Vec<Source> = Vec::new();
+        let mut left = self.walk_ids;
+        self.is_walking = false;
+        let count = self.groups.len();
+        for index in (0..count).map(|offset| (self.next_walk + offset) % count) {
+            let Some(group) = self.groups[index].as_mut().filter(|group| group.is_walking()) else {
+                continue;
+            };
+            if left == 0 {
+                // It comes first next time.
+                (self.is_walking, self.next_walk) = (true, index);
+                break;
+            }
+            left -= group.walk(&export_view!(self, group.key.family), left, |source| woken.push(source));
+            self.is_walking |= group.is_walking();
+        }
+        woken.into_iter().for_each(|source| self.wake_peer(source));
     }
 
     pub(super) fn select_routes(&mut self, family: Family) {
@@ -106,6 +136,9 @@ impl Engine {
         for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
             if group.is_pending() {
                 group.flush(&export_view!(self, family), |source| woken.push(source));
+                if group.holds_back(self.slow_log_bytes) {
+                    group.finish_walk(&export_view!(self, family));
+                }
                 let rib = &mut self.ribs[family.index()];
                 let mut emptied = Vec::new();
                 group.detach_slow(&mut rib.prefixes, self.slow_log_bytes, |id| emptied.push(id));
@@ -192,6 +225,7 @@ impl Engine {
         let view = export_view!(self, family);
         let difference = match self.groups.get_disjoint_mut([old, new]) {
             Ok([Some(old), Some(new)]) => {
+                [&mut *old, &mut *new].into_iter().for_each(|group| group.finish_walk(&view));
                 while matches!(old.read(&view, source, true, &mut unread), Reading::Log | Reading::Table) {}
                 let difference = new.difference_from(&view, old, source);
                 if old.is_refresh_wanted(source) {

@@ -36,6 +36,8 @@ pub struct Network {
     pub subscribers_read: bool,
     /// When set, what [`Engine::limit_log`] is told whenever a speaker starts.
     pub log_bytes_max: Option<usize>,
+    /// When set, what [`Engine::limit_walk`] is told whenever a speaker starts.
+    pub walk_ids_max: Option<u32>,
     nodes: Vec<Node>,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
@@ -57,6 +59,7 @@ impl Network {
             is_recording: true,
             subscribers_read: true,
             log_bytes_max: None,
+            walk_ids_max: None,
             nodes: Vec::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -70,7 +73,7 @@ impl Network {
 
     /// Rough.
     pub fn rough(seed: u64) -> Self {
-        Self { weather: Weather::ROUGH, ..Self::new(seed) }
+        Self { weather: Weather::ROUGH, walk_ids_max: Some(2), ..Self::new(seed) }
     }
 
     /// For messages of failed assertions.
@@ -191,6 +194,7 @@ impl Network {
         node.lives += 1;
         let mut engine = Engine::new(node.config.clone(), seed, revival.into(), self.now);
         self.log_bytes_max.into_iter().for_each(|bytes| engine.limit_log(bytes));
+        self.walk_ids_max.into_iter().for_each(|ids| engine.limit_walk(ids));
         node.host = Host::Speaker(Box::new(engine));
         self.work(id);
     }

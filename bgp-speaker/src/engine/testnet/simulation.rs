@@ -64,6 +64,7 @@ fn humane(time: Duration) -> String {
 fn build(simulation: Simulation) -> Network {
     let mut network = Network::rough(simulation.seed);
     network.log_bytes_max = [None, Some(200), Some(1500)][network.dice.below(3)];
+    network.walk_ids_max = [None, Some(1), Some(3)][network.dice.below(3)];
     network.weather.lazy_percent = network.dice.below(90) as u32;
     network.weather.lazy_max = network.dice.up_to(Duration::from_secs(2));
     let count = simulation.nodes.max(2);

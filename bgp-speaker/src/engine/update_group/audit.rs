@@ -21,6 +21,9 @@ impl UpdateGroup {
         if self.is_pending() || self.members.is_empty() {
             return Err(format!("pending {}, {} members", self.is_pending(), self.members.iter().len()));
         }
+        if self.is_walking() {
+            return Err("a walk of the table was left off".to_owned());
+        }
         let mut exported = 0;
         let mut verdicts = Verdicts::default();
         for id in view.rib.prefixes.ids() {

@@ -100,6 +100,7 @@ impl UpdateGroup {
     /// pending now.
     pub fn replace_policy(&mut self, view: &ExportView<'_>, policy: Policy) {
         debug_assert!(!self.is_pending(), "another policy after a flush");
+        self.finish_walk(view);
         let old = self.key.clone();
         self.key.export = policy;
         let key = self.key.clone();

@@ -1,6 +1,5 @@
 //! One update group: Adj-RIB-Out as one bit per prefix, what is pending, the log, the members.
 
-use super::difference::Difference;
 use super::dump::Dump;
 use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawals, end_of_rib, export};
 use super::key::GroupKey;
@@ -53,7 +52,7 @@ pub struct UpdateGroup {
 }
 
 impl UpdateGroup {
-    /// Without members, and with all best paths in its Adj-RIB-Out that it may have.
+    /// Without members. Its Adj-RIB-Out is filled by a walk of the table, which begins with it.
     pub fn new(key: GroupKey, view: &ExportView<'_>) -> Self {
         let mut group = Self {
             key,
@@ -67,13 +66,7 @@ impl UpdateGroup {
             slow: 0,
             advertised_of: Vec::new(),
         };
-        let mut verdicts = Verdicts::default();
-        for id in view.rib.prefixes.ids() {
-            if let Some(announce) = group.exported(view, id, &mut verdicts) {
-                group.advertised.insert(id);
-                *group.advertised_of(announce.path.source) += 1;
-            }
-        }
+        group.start_walk(view);
         group
     }
 
@@ -171,7 +164,12 @@ impl UpdateGroup {
         }
     }
 
-    /// Members that hold back too much of the log leave it. Their prefixes that are missing from `prefixes` are
+    /// Does the log hold more than this, so that members are to be detached?
+    pub fn holds_back(&self, limit: usize) -> bool {
+        self.log.bytes() > limit
+    }
+
+    /// Members that hold back too much of the log leave it; no walk is under way. Their prefixes that are missing from `prefixes` are
     /// inserted again, without paths, and reported to `emptied`.
     pub fn detach_slow(
         &mut self,
@@ -223,86 +221,14 @@ impl UpdateGroup {
         }
     }
 
-    /// A session joins: it gets the table, then what follows, and an End-of-RIB between the two if `end_of_rib`.
-    pub fn join(&mut self, view: &ExportView<'_>, source: Source, with_end_of_rib: bool) {
-        debug_assert!(!self.is_pending(), "joining after a flush");
-        let at = self.dump(view);
-        let mut member = Member::new(source, at);
-        self.push_dump(&mut member);
-        if with_end_of_rib {
-            member.private.push_back(self.end_of_rib_item(at));
-        }
-        // Since the walk, its own routes may have displaced what the walk found; it skips those.
-        let is_own = |id: &PrefixId| view.rib.best(*id).is_some_and(|best| best.source == source);
-        let displaced: Vec<_> =
-            self.dump.iter().flat_map(|dump| dump.displaced_by(source)).filter(is_own).collect();
-        member.private.extend(self.withdrawals_for_one(view, &displaced));
-        self.log.add_reader(at);
-        self.members.insert(member);
-    }
-
-    /// A session that knows what another group advertised joins: it gets what differs, then what follows.
-    pub fn join_from(&mut self, view: &ExportView<'_>, difference: Difference, source: Source) {
-        debug_assert!(!self.is_pending(), "joining after a flush");
-        let at = self.log.end();
-        let mut member = Member::new(source, at);
-        let to_item = |bytes: Bytes| PrivateItem { at, bytes, is_end_of_rib: false };
-        member.private.extend(self.encode_difference(view, difference).into_iter().map(to_item));
-        self.log.add_reader(at);
-        self.members.insert(member);
-    }
-
-    /// The member is sent the whole table again (RFC 2918), behind what it has not read yet.
-    pub fn refresh(&mut self, view: &ExportView<'_>, source: Source) {
-        debug_assert!(!self.is_pending(), "refreshing after a flush");
-        let Some(member) = self.members.get_mut(source) else { return };
-        if let Some(dirty) = &mut member.dirty {
-            self.advertised.iter().for_each(|id| _ = dirty.insert(id));
-            return;
-        }
-        if !member.private.is_empty() {
-            // However often it asks: what it has not read is not made longer.
-            member.wants_refresh = true;
-            return;
-        }
-        // What was published since the dump's position, it may have read already, and the dump would take it
-        // back; so the dump must be as of now.
-        if self.dump.as_ref().is_some_and(|dump| dump.at != self.log.end()) {
-            self.drop_dump();
-        }
-        self.dump(view);
-        if let Some(mut member) = self.members.remove(source) {
-            self.push_dump(&mut member);
-            self.members.insert(member);
-        }
-    }
-
-    /// Did a member ask for a refresh that had to wait, and has it read all that was for it alone? Says so once.
-    pub fn is_refresh_due(&mut self, source: Source) -> bool {
-        let is_ready = |member: &&mut Member| member.private.is_empty() || member.is_slow();
-        let member = self.members.get_mut(source).filter(is_ready);
-        member.is_some_and(|member| std::mem::take(&mut member.wants_refresh))
-    }
-
     /// Has a member asked for a refresh that it was not given yet?
     pub fn is_refresh_wanted(&self, source: Source) -> bool {
         self.members.get(source).is_some_and(|member| member.wants_refresh)
     }
 
-    /// Tells a member that it has the whole table.
-    pub fn send_end_of_rib(&mut self, source: Source) {
-        let item = self.end_of_rib_item(self.log.end());
-        if let Some(member) = self.members.get_mut(source) {
-            if member.is_slow() {
-                member.owes_end_of_rib = true;
-            } else {
-                member.private.push_back(item);
-            }
-        }
-    }
-
     /// A session leaves.
     pub fn leave(&mut self, source: Source) {
+        self.dump.iter_mut().for_each(|dump| dump.waiting.retain(|waiting| waiting.source != source));
         match self.members.remove(source) {
             Some(member) if member.is_slow() => self.slow -= 1,
             Some(member) => self.log.remove_reader(member.cursor),
@@ -341,7 +267,7 @@ impl UpdateGroup {
     }
 
     /// Withdrawals for one member, behind all that is published.
-    fn withdrawals_for_one(
+    pub(super) fn withdrawals_for_one(
         &self,
         view: &ExportView<'_>,
         ids: &[PrefixId],
@@ -361,7 +287,7 @@ impl UpdateGroup {
 
     /// Do unread bytes depend on this slot's identity?
     pub fn mentions(&self, source: Source) -> bool {
-        let dump = self.dump.iter().flat_map(|dump| &dump.chunks);
+        let dump = self.dump.iter().flat_map(|dump| dump.chunks.iter().map(|(_, chunk)| chunk));
         self.log.chunks_from(self.log.first()).chain(dump).any(|chunk| chunk.mentions(source))
     }
 
@@ -398,51 +324,6 @@ impl UpdateGroup {
         }
     }
 
-    /// Makes sure that there is a dump worth reading; its position.
-    fn dump(&mut self, view: &ExportView<'_>) -> u64 {
-        self.drop_dump_if_outgrown();
-        if let Some(dump) = &self.dump {
-            return dump.at;
-        }
-        let mut verdicts = Verdicts::default();
-        let mut announcements: Vec<_> =
-            self.advertised.iter().filter_map(|id| self.exported(view, id, &mut verdicts)).collect();
-        let mut builder = ChunkBuilder::default();
-        encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
-        let chunks = builder.finish();
-        let (at, bytes) = (self.log.end(), chunks.iter().map(Chunk::len).sum());
-        self.log.add_reader(at);
-        self.dump = Some(Dump { at, chunks, bytes, displaced: Vec::new() });
-        at
-    }
-
-    fn push_dump(&self, member: &mut Member) {
-        if let Some(dump) = &self.dump {
-            for chunk in &dump.chunks {
-                let parts = chunk.parts_for(member.source);
-                member.private.extend(parts.map(|bytes| PrivateItem {
-                    at: dump.at,
-                    bytes,
-                    is_end_of_rib: false,
-                }));
-            }
-        }
-    }
-
-    fn drop_dump_if_outgrown(&mut self) {
-        let suffix = self.dump.as_ref().and_then(|dump| self.log.bytes_from(dump.at));
-        if self.dump.as_ref().is_some_and(|dump| !dump.is_worth(suffix.unwrap_or(usize::MAX))) {
-            self.drop_dump();
-        }
-    }
-
-    /// Forgets the table walk that joiners share.
-    pub fn drop_dump(&mut self) {
-        if let Some(dump) = self.dump.take() {
-            self.log.remove_reader(dump.at);
-        }
-    }
-
     /// Serves a slow member some of its dirty prefixes; once there is none left, it reads the log again.
     fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
@@ -474,6 +355,13 @@ impl UpdateGroup {
         Reading::Table
     }
 
+    /// A prefix is advertised that perhaps was before; for walks, which change nobody's state.
+    pub(super) fn advertise(&mut self, id: PrefixId, source: Source) {
+        if self.advertised.insert(id) {
+            *self.advertised_of(source) += 1;
+        }
+    }
+
     fn advertised_of(&mut self, source: Source) -> &mut u32 {
         let slot = source.0 as usize;
         if slot >= self.advertised_of.len() {
@@ -482,7 +370,7 @@ impl UpdateGroup {
         &mut self.advertised_of[slot]
     }
 
-    fn end_of_rib_item(&self, at: u64) -> PrivateItem {
+    pub(super) fn end_of_rib_item(&self, at: u64) -> PrivateItem {
         PrivateItem { at, bytes: end_of_rib(self.key.family).freeze(), is_end_of_rib: true }
     }
 
