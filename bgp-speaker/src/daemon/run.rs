@@ -3,6 +3,7 @@
 use super::Program;
 use super::admin::{Admin, AdminServer};
 use super::advice;
+use super::allocator;
 use super::cli::Failure;
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
@@ -65,6 +66,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
     raise_descriptor_limit(&config.speaker);
+    allocator::keep_tables_apart();
     let speaker = start_speaker(program, &config).await?;
     let socket = config.admin.socket.display().to_string();
 
