@@ -10,6 +10,7 @@
 
 mod admin;
 mod advice;
+mod allocator;
 mod cli;
 mod desired;
 mod file;

@@ -33,6 +33,7 @@ mod peer;
 pub mod policy;
 pub mod readvertise;
 mod rib;
+mod send_hold;
 pub mod session;
 mod speaker;
 mod time;

@@ -42,7 +42,7 @@ pub mod config;
 pub mod daemon;
 pub mod engine;
 #[cfg(feature = "fib")]
-mod fib;
+pub mod fib;
 mod io;
 pub mod manual;
 mod speaker;

@@ -148,6 +148,8 @@ pub struct SpeakerBuilder {
     start: StartKind,
     #[cfg(feature = "fib")]
     fib: Option<fib_sync::FibConfig>,
+    #[cfg(feature = "fib")]
+    fib_pools: Vec<crate::fib::FibPool>,
 }
 
 impl SpeakerBuilder {
@@ -213,6 +215,14 @@ impl SpeakerBuilder {
         self
     }
 
+    /// Rules by destination for what gets into the kernel's FIB, and through which tunnel. Without any, next hops are
+    /// reached the way that the kernel's own routes say.
+    #[cfg(feature = "fib")]
+    pub fn fib_pools(mut self, pools: Vec<crate::fib::FibPool>) -> Self {
+        self.fib_pools = pools;
+        self
+    }
+
     /// Starts it on the current tokio runtime. Without a FIB, sockets are opened before the first await, in the network
     /// namespace of the calling thread; with one, the netlink sockets are, and listening sockets once the kernel's
     /// routes are known.
@@ -251,7 +261,7 @@ impl SpeakerBuilder {
         };
         #[cfg(feature = "fib")]
         let handle = match fib {
-            Some((config, fib)) => handle.with_fib(config, fib, rules),
+            Some((config, fib)) => handle.with_fib(config, self.fib_pools, fib, rules),
             None => handle,
         };
         let driver = tokio::spawn(driver.run());
@@ -275,6 +285,8 @@ impl Speaker {
             start: StartKind::Fresh,
             #[cfg(feature = "fib")]
             fib: None,
+            #[cfg(feature = "fib")]
+            fib_pools: Vec::new(),
         }
     }
 
@@ -381,6 +393,25 @@ impl SpeakerHandle {
         RouteSubscription { id, handle: self.clone(), changes: VecDeque::new(), answer: None }
     }
 
+    /// The kernel's side in detail; `None` if routes stay out of it.
+    #[cfg(feature = "fib")]
+    pub async fn fib(&self) -> Option<crate::view::FibDetailsView> {
+        match &self.fib {
+            Some(fib) => Some(fib.details().await),
+            None => None,
+        }
+    }
+
+    /// What the kernel does with a prefix and why, in words: a line for the route, and one for each of its next hops.
+    /// Nothing if no route for exactly this prefix is meant for the kernel.
+    #[cfg(feature = "fib")]
+    pub async fn explain_fib(&self, prefix: ipnet::IpNet) -> Vec<String> {
+        match &self.fib {
+            Some(fib) => fib.explain(prefix).await,
+            None => Vec::new(),
+        }
+    }
+
     /// One screen about the speaker.
     ///
     /// # Errors
@@ -485,11 +516,12 @@ impl SpeakerHandle {
     fn with_fib(
         mut self,
         config: fib_sync::FibConfig,
+        pools: Vec<crate::fib::FibPool>,
         fib: fib_sync::Fib,
         rules: tokio::sync::watch::Receiver<Arc<crate::config::FibRules>>,
     ) -> Self {
         let subscription = self.subscribe();
-        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, fib, subscription, rules)));
+        self.fib = Some(Arc::new(crate::fib::FibGlue::start(config, pools, fib, subscription, rules)));
         self
     }
 

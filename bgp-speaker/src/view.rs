@@ -65,6 +65,46 @@ pub struct FibView {
     pub repaired: u64,
 }
 
+/// The kernel's side in detail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FibDetailsView {
+    /// The counts.
+    #[serde(flatten)]
+    pub fib: FibView,
+    /// Every next hop in use, and where packets for it go.
+    pub next_hops: Vec<FibNextHopView>,
+    /// The first of the pending routes.
+    pub pending_routes: Vec<FibPendingView>,
+}
+
+/// What was decided about one next hop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FibNextHopView {
+    /// As in the BGP route.
+    pub next_hop: Option<IpAddr>,
+    /// How it may be reached: "recursive", "neighbour", or a tunnel and when that is used.
+    pub rule: String,
+    /// Routes over it.
+    pub routes: usize,
+    /// Gateway and device, as `ip route` writes them; none if there is no way.
+    pub ways: Vec<String>,
+    /// What led to the decision.
+    pub because: String,
+    /// Why there is no way.
+    pub error: Option<String>,
+}
+
+/// A route that the kernel does not have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FibPendingView {
+    /// Its prefix.
+    pub prefix: IpNet,
+    /// The kernel's reason.
+    pub reason: String,
+    /// Somebody else's route is in its place.
+    pub is_conflict: bool,
+}
+
 /// One neighbour.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NeighborView {

@@ -1,7 +1,7 @@
 //! Wanted against present: is the kernel's route the wanted one, and what is to be done. Pure.
 
 use crate::kernel::{Action, Content, Hop};
-use crate::model::{NextHop, NextHopSet, RouteKind};
+use crate::model::{NextHopSet, RouteKind};
 use crate::resolve::Environment;
 
 /// What the kernel is believed to hold of ours for a prefix.
@@ -49,21 +49,19 @@ pub(crate) fn is_equal(wanted: &RouteKind, found: &Content, environment: &Enviro
 }
 
 fn is_equal_set(set: &NextHopSet, found: &Content, environment: &Environment) -> bool {
-    let wanted = set.next_hops();
-    if wanted.len() != found.hops.len()
-        || set.preferred_source() != found.preferred_source
-        || set.mtu() != found.mtu
-    {
+    if set.preferred_source() != found.preferred_source || set.mtu() != found.mtu {
+        return false;
+    }
+    let Some(wanted) = wanted_hops(set, environment) else { return false };
+    if wanted.len() != found.hops.len() {
         return false;
     }
     let has_weights = wanted.len() > 1;
     let mut is_taken = vec![false; found.hops.len()];
     wanted.iter().all(|hop| {
-        let place = found
-            .hops
-            .iter()
-            .zip(&is_taken)
-            .position(|(other, taken)| !taken && is_equal_hop(hop, other, has_weights, environment));
+        let is_free_and_equal =
+            |(other, taken): (&Hop, &bool)| !taken && is_equal_hop(hop, other, has_weights);
+        let place = found.hops.iter().zip(&is_taken).position(is_free_and_equal);
         match place.and_then(|place| is_taken.get_mut(place)) {
             Some(taken) => !std::mem::replace(taken, true),
             None => false,
@@ -71,16 +69,17 @@ fn is_equal_set(set: &NextHopSet, found: &Content, environment: &Environment) ->
     })
 }
 
-fn is_equal_hop(wanted: &NextHop, found: &Hop, has_weights: bool, environment: &Environment) -> bool {
-    let interface = match (&wanted.interface, wanted.gateway) {
-        (Some(name), _) => Some(environment.interface(name.as_str()).unwrap_or(0)),
-        (None, Some(gateway)) => environment.interface_towards(gateway),
-        (None, None) => None,
-    };
+/// What the kernel should show for a set; interface 0 where it may be any. `None`: there is no way to one of them.
+fn wanted_hops(set: &NextHopSet, environment: &Environment) -> Option<Vec<Hop>> {
+    let hops = environment.resolve(set).ok()?;
+    Some(hops.into_iter().map(|resolved| resolved.hop).collect())
+}
+
+fn is_equal_hop(wanted: &Hop, found: &Hop, has_weights: bool) -> bool {
     wanted.gateway == found.gateway
         && wanted.onlink == found.onlink
-        && interface.is_none_or(|interface| interface == found.interface)
-        && (!has_weights || u16::from(wanted.weight.get()) == found.weight)
+        && (wanted.interface == 0 || wanted.interface == found.interface)
+        && (!has_weights || wanted.weight == found.weight)
 }
 
 #[cfg(test)]

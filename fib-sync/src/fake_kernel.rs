@@ -16,6 +16,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ipnet::IpNet;
@@ -24,7 +25,7 @@ use tokio::sync::Notify;
 use crate::error::Refusal;
 use crate::kernel::{
     Action, Connected, Content, Hop, Kernel, KernelNexthop, KernelRoute, Link, Lost, NexthopContent, Notice,
-    Op, Ownership, Refusals, Scope, Snapshot, Verb,
+    Op, Ownership, Reading, Refusals, Scope, Snapshot, Verb, Way, WayOut,
 };
 
 /// A kernel with one routing table. Cloning gives another handle to the same one.
@@ -40,12 +41,16 @@ struct State {
     links: Vec<Link>,
     connected: Vec<Connected>,
     nexthops: BTreeMap<u32, KernelNexthop>,
+    /// Routes of somebody else over gateways, by prefix; they are in another table.
+    ways: BTreeMap<IpNet, Vec<IpAddr>>,
     /// By prefix and metric; what the protocol is and what it does.
     routes: BTreeMap<(IpNet, u32), (u8, Arc<Content>)>,
     notices: Vec<Notice>,
     is_mute: bool,
     lost_batches: usize,
     interrupted_dumps: usize,
+    /// Error numbers by prefix.
+    refused: BTreeMap<IpNet, i32>,
     has_no_nexthops: bool,
     refuses_nexthop_changes: bool,
     operations: Vec<Op>,
@@ -94,6 +99,19 @@ impl FakeKernel {
         true
     }
 
+    /// Somebody makes a route over these neighbours, in another table that is looked up all the same; over none, it is
+    /// removed. It tells the way to gateways that need not be neighbours.
+    pub fn set_way(&self, prefix: IpNet, neighbours: &[IpAddr]) {
+        let mut state = self.state();
+        if neighbours.is_empty() {
+            state.ways.remove(&prefix);
+        } else {
+            state.ways.insert(prefix, neighbours.to_vec());
+        }
+        state.tell([Notice::OtherRoute { prefix: Some(prefix) }]);
+        self.has_notices.notify_one();
+    }
+
     /// Somebody overwrites whatever is there with a blackhole route.
     pub fn overwrite_route(&self, prefix: IpNet, metric: u32, protocol: u8) {
         let mut state = self.state();
@@ -140,6 +158,20 @@ impl FakeKernel {
     /// The next `count` dumps are interrupted by changes.
     pub fn interrupt_dumps(&self, count: usize) {
         self.state().interrupted_dumps = count;
+    }
+
+    /// Requests about routes to `prefix` fail with this error number from now on; with `None` no more.
+    pub fn refuse(&self, prefix: IpNet, errno: Option<i32>) {
+        let mut state = self.state();
+        match errno {
+            Some(errno) => state.refused.insert(prefix, errno),
+            None => state.refused.remove(&prefix),
+        };
+    }
+
+    /// What has not been told yet is told in the wrong order. Netlink never does that within one socket; a relay might.
+    pub fn reverse_notices(&self) {
+        self.state().notices.reverse();
     }
 
     /// Nothing is told until [`overrun`](FakeKernel::overrun).
@@ -197,6 +229,11 @@ impl FakeKernel {
         let state = self.state();
         let of_protocol = state.routes.iter().filter(|(_, (other, _))| *other == protocol);
         of_protocol.map(|(key, (_, content))| (*key, state.expanded(content))).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn way_to(&self, address: IpAddr) -> Way {
+        self.state().way(address)
     }
 
     #[cfg(test)]
@@ -283,8 +320,41 @@ impl State {
         }
     }
 
+    /// The longest match for an address that is not a route of the `Fib`.
+    fn way(&self, address: IpAddr) -> Way {
+        let connected = self
+            .connected
+            .iter()
+            .filter(|network| network.prefix.contains(&address) && self.is_up(network.interface))
+            .max_by_key(|network| network.prefix.prefix_len());
+        let way = self
+            .ways
+            .iter()
+            .filter(|(prefix, _)| prefix.contains(&address))
+            .max_by_key(|(prefix, _)| prefix.prefix_len());
+        let hop = |gateway, interface| Hop { gateway, interface, onlink: false, weight: 1 };
+        match (connected, way) {
+            (Some(network), way)
+                if way.is_none_or(|(prefix, _)| prefix.prefix_len() <= network.prefix.prefix_len()) =>
+            {
+                let hops = vec![hop(None, network.interface)];
+                Ok(WayOut { prefix: network.prefix, protocol: 2, hops })
+            }
+            (_, Some((prefix, neighbours))) => {
+                let hops = neighbours.iter().map(|gateway| self.resolve(&hop(Some(*gateway), 0)));
+                Ok(WayOut { prefix: *prefix, protocol: 4, hops: hops.collect::<Result<_, _>>()? })
+            }
+            _ => Err(Refusal::with_text(libc::ENETUNREACH, "no route leads to the next hop")),
+        }
+    }
+
     fn carry_out(&mut self, op: &Op) -> Result<(), Refusal> {
         let Some(ownership) = self.ownership else { return Err(Refusal::new(libc::EINVAL)) };
+        if let Op::DeleteRoute { prefix, .. } | Op::SetRoute { prefix, .. } = op
+            && let Some(errno) = self.refused.get(prefix)
+        {
+            return Err(Refusal::new(*errno));
+        }
         match op {
             Op::DeleteNexthop { id } if self.nexthops.contains_key(id) => {
                 self.remove_nexthop(*id);
@@ -401,7 +471,7 @@ impl Kernel for FakeKernel {
         if is_lost { Err(Lost::Overrun) } else { Ok(refusals) }
     }
 
-    fn dump(&mut self, scope: Scope) -> Result<Snapshot, Lost> {
+    fn read(&mut self, reading: &Reading) -> Result<Snapshot, Lost> {
         let mut state = self.state();
         if state.interrupted_dumps > 0 {
             state.interrupted_dumps -= 1;
@@ -416,10 +486,11 @@ impl Kernel for FakeKernel {
             },
         );
         Ok(Snapshot {
+            ways: reading.gateways.iter().map(|gateway| (*gateway, state.way(*gateway))).collect(),
             links: state.links.clone(),
             connected: state.connected.clone(),
             nexthops: (!state.has_no_nexthops).then(|| state.nexthops.values().cloned().collect()),
-            routes: (scope == Scope::Full).then(|| routes.collect()),
+            routes: (reading.scope == Scope::Full).then(|| routes.collect()),
             cost: std::time::Duration::ZERO,
         })
     }

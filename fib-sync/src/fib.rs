@@ -1,13 +1,13 @@
 //! The handle: what an owner of routes does with this crate.
 
 use std::net::IpAddr;
-use std::num::NonZeroU8;
 
 use ipnet::IpNet;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::FibConfig;
+use crate::decision::{NextHopDecision, RouteExplanation};
 use crate::error::FibError;
 use crate::kernel::{Action, Hop, Kernel, KernelRoute, Lost, Snapshot};
 use crate::model::{Change, InvalidRoute, NextHopSet, Route};
@@ -167,6 +167,22 @@ impl Fib {
         Ok(installed_routes(&snapshot))
     }
 
+    /// What was decided about each next hop in use: the interface and the gateway, and why.
+    ///
+    /// # Errors
+    /// [`FibError::Closed`].
+    pub async fn next_hops(&self) -> Result<Vec<NextHopDecision>, FibError> {
+        self.ask(Question::NextHops).await
+    }
+
+    /// Where a prefix stands and why; `None` if no route for exactly this prefix is wanted.
+    ///
+    /// # Errors
+    /// [`FibError::Closed`].
+    pub async fn explain(&self, prefix: IpNet) -> Result<Option<RouteExplanation>, FibError> {
+        self.ask(|reply| Question::Explain(prefix, reply)).await
+    }
+
     /// Every route that is wanted over `from` is wanted over `to` from now on: what is to be done when a next hop fails.
     /// Returns how many routes that is. Where routes share a nexthop object, and nobody else's use of it stands in the
     /// way, the kernel is sent one message however many they are. The same happens by itself when the last of the
@@ -238,9 +254,9 @@ impl FibEvents {
 async fn first_dump<K: Kernel>(planner: &mut Planner, mut kernel: K) -> Result<K, FibError> {
     for attempt in 1.. {
         match planner.next_work(now()) {
-            Some(Work::Dump(scope)) => {
+            Some(Work::Dump(reading)) => {
                 let dump = move || {
-                    let result = kernel.dump(scope);
+                    let result = kernel.read(&reading);
                     (kernel, result)
                 };
                 let (returned, result) =
@@ -297,12 +313,7 @@ fn installed_routes(snapshot: &Snapshot) -> Vec<InstalledRoute> {
         let link = snapshot.links.iter().find(|link| link.index == index);
         link.map_or_else(|| format!("#{index}"), |link| link.name.to_string())
     };
-    let next_hop = |hop: &Hop| InstalledNextHop {
-        gateway: hop.gateway,
-        interface: name(hop.interface),
-        onlink: hop.onlink,
-        weight: u8::try_from(hop.weight).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX),
-    };
+    let next_hop = |hop: &Hop| InstalledNextHop::of(hop, &name(hop.interface));
     let installed = |route: &KernelRoute| InstalledRoute {
         prefix: route.prefix,
         metric: route.metric,

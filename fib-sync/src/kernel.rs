@@ -159,17 +159,41 @@ impl Lost {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
-    /// Links, connected networks, nexthop objects.
+    /// Only which way gateways are that need not be neighbours.
+    Gateways,
+    /// Links, connected networks, nexthop objects, gateways.
     Environment,
     /// These, and our own routes.
     Full,
 }
 
+/// What is to be read from the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) scope: Scope,
+    /// Gateways that need not be neighbours.
+    pub(crate) gateways: Vec<IpAddr>,
+}
+
+/// The kernel's best route for a gateway that is not one of ours, or why it has none.
+pub(crate) type Way = Result<WayOut, Refusal>;
+
+/// The route that leads to a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WayOut {
+    pub(crate) prefix: IpNet,
+    pub(crate) protocol: u8,
+    /// At least one. Without a gateway: the gateway asked for is a neighbour on that interface.
+    pub(crate) hops: Vec<Hop>,
+}
+
 /// The kernel's state at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
+    /// For each gateway asked for.
+    pub(crate) ways: Vec<(IpAddr, Way)>,
     pub(crate) links: Vec<Link>,
     pub(crate) connected: Vec<Connected>,
     /// All nexthop objects, also other people's; none where the kernel has no such objects.
@@ -199,8 +223,10 @@ pub(crate) enum Notice {
     },
     /// Notices were lost.
     Overrun,
-    /// A route of another table, or with another key than any of ours.
-    OtherRoute,
+    /// A route of another table, or with another key than any of ours; to which prefix, if that can be read.
+    OtherRoute {
+        prefix: Option<IpNet>,
+    },
     RouteAdded {
         route: KernelRoute,
         protocol: u8,
@@ -215,5 +241,5 @@ pub(crate) enum Notice {
 /// Something that carries out batches and answers dumps. Calls block for as long as the work takes.
 pub(crate) trait Kernel: Send + 'static {
     fn execute(&mut self, batch: &[Op]) -> Result<Refusals, Lost>;
-    fn dump(&mut self, scope: Scope) -> Result<Snapshot, Lost>;
+    fn read(&mut self, reading: &Reading) -> Result<Snapshot, Lost>;
 }

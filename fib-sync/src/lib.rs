@@ -25,6 +25,7 @@
 //! Where routes come from. This crate knows prefixes and next hops, and nothing of BGP or any other protocol.
 
 mod config;
+mod decision;
 mod diff;
 mod error;
 #[cfg(any(test, feature = "test-util"))]
@@ -34,18 +35,21 @@ mod kernel;
 mod model;
 mod netlink;
 mod planner;
+mod reach;
 mod resolve;
 mod status;
 mod task;
 mod worker;
 
 pub use config::{FibConfig, NexthopObjects};
+pub use decision::{Because, NextHopDecision, RouteExplanation, RouteState};
 pub use error::{ConfigError, FibError, Refusal};
 pub use fib::{Fib, FibEvents};
 pub use model::{
     Change, InterfaceName, InvalidInterfaceName, InvalidNextHops, InvalidRoute, NextHop, NextHopSet, Route,
     RouteKind,
 };
+pub use reach::{Reach, Tunnel, TunnelWhen};
 pub use status::{
     FibEvent, FibStatus, InstalledKind, InstalledNextHop, InstalledRoute, PendingRoute, ResyncReason,
 };

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::reach::{Reach, Tunnel};
+
 /// One wanted route: a prefix and what to do with packets for it. At most one per prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -102,17 +104,41 @@ pub struct NextHop {
     pub onlink: bool,
     /// Share of the traffic, relative to the other next hops of the set.
     pub weight: NonZeroU8,
+    /// How `gateway` is reached; other than as a neighbour, it is all that is known, so `interface` and `onlink` are not.
+    pub reach: Reach,
 }
 
 impl NextHop {
     /// A gateway; the interface is found through the connected networks.
     pub fn via(gateway: IpAddr) -> NextHop {
-        NextHop { gateway: Some(gateway), interface: None, onlink: false, weight: NonZeroU8::MIN }
+        NextHop {
+            gateway: Some(gateway),
+            interface: None,
+            onlink: false,
+            weight: NonZeroU8::MIN,
+            reach: Reach::Neighbour,
+        }
     }
 
     /// An interface without a gateway.
     pub fn dev(interface: InterfaceName) -> NextHop {
-        NextHop { gateway: None, interface: Some(interface), onlink: false, weight: NonZeroU8::MIN }
+        NextHop {
+            gateway: None,
+            interface: Some(interface),
+            onlink: false,
+            weight: NonZeroU8::MIN,
+            reach: Reach::Neighbour,
+        }
+    }
+
+    /// A gateway that need not be a neighbour: the kernel's other routes say which way.
+    pub fn recursive(gateway: IpAddr) -> NextHop {
+        NextHop { reach: Reach::Recursive, ..NextHop::via(gateway) }
+    }
+
+    /// A gateway at the far end of a tunnel, or, where that is not for it, as [`recursive`](NextHop::recursive).
+    pub fn tunnelled(gateway: IpAddr, tunnel: Tunnel) -> NextHop {
+        NextHop { reach: Reach::Tunnel(tunnel), ..NextHop::via(gateway) }
     }
 
     /// The same next hop, leaving by `interface`.
@@ -168,10 +194,13 @@ impl NextHopSet {
             if hop.onlink && (hop.gateway.is_none() || hop.interface.is_none()) {
                 return Err(InvalidNextHops::OnlinkNeedsInterface);
             }
+            if hop.reach != Reach::Neighbour && (hop.gateway.is_none() || hop.interface.is_some()) {
+                return Err(InvalidNextHops::ReachNeedsGatewayAlone);
+            }
         }
         let same_way = |pair: &[NextHop]| {
             let [a, b] = pair else { return false };
-            a.gateway == b.gateway && a.interface == b.interface && a.onlink == b.onlink
+            a.gateway == b.gateway && a.interface == b.interface && a.onlink == b.onlink && a.reach == b.reach
         };
         if next_hops.windows(2).any(same_way) {
             return Err(InvalidNextHops::TwoWeights);
@@ -327,7 +356,13 @@ impl fmt::Display for NextHop {
             (None, Some(interface)) => write!(f, "dev {interface}")?,
             (None, None) => f.write_str("nowhere")?,
         }
-        if self.onlink { f.write_str(" onlink") } else { Ok(()) }
+        if self.onlink {
+            f.write_str(" onlink")?;
+        }
+        match &self.reach {
+            Reach::Neighbour => Ok(()),
+            reach => write!(f, " {reach}"),
+        }
     }
 }
 
@@ -359,6 +394,9 @@ pub enum InvalidNextHops {
     /// `onlink` says that a gateway is on an interface, so both are needed.
     #[error("an onlink next hop needs a gateway and an interface")]
     OnlinkNeedsInterface,
+    /// A recursive or tunnelled next hop without gateway, or with an interface.
+    #[error("a recursive or tunnelled next hop needs a gateway, and finds the interface by itself")]
+    ReachNeedsGatewayAlone,
     /// More than [`NextHopSet::LEN_MAX`].
     #[error("{count} next hops in one set, at most 256 are possible")]
     TooMany {
@@ -401,6 +439,10 @@ mod tests {
             (vec![], InvalidNextHops::Empty),
             (vec![nowhere], InvalidNextHops::NoWayOut),
             (vec![gateway("10.0.0.1").onlink()], InvalidNextHops::OnlinkNeedsInterface),
+            (
+                vec![NextHop::recursive("10.0.0.1".parse().unwrap()).on(InterfaceName::new("eth0").unwrap())],
+                InvalidNextHops::ReachNeedsGatewayAlone,
+            ),
             (vec![gateway("10.0.0.1"), gateway("10.0.0.1").weight(two)], InvalidNextHops::TwoWeights),
         ] {
             assert_eq!(NextHopSet::new(hops), Err(error));

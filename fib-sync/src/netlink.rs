@@ -9,6 +9,7 @@
 
 mod decode;
 mod encode;
+mod gateways;
 mod monitor;
 mod nexthop;
 mod socket;

@@ -20,7 +20,9 @@
 //! until then, and a *conflict* if the route is not ours.
 
 mod batches;
+mod decisions;
 mod dumps;
+mod gateways;
 mod moves;
 mod nexthops;
 mod notices;
@@ -29,7 +31,8 @@ mod retries;
 mod steps;
 mod table;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,11 +45,12 @@ use crate::config::{FibConfig, NexthopObjects};
 use crate::diff::{self, Presence};
 use crate::error::Refusal;
 use crate::kernel::{
-    Action, Content, Hop, KernelRoute, Lost, NexthopContent, Notice, Op, Ownership, Refusals, Scope,
+    Action, Content, Hop, KernelRoute, Lost, NexthopContent, Notice, Op, Ownership, Reading, Refusals, Scope,
     Snapshot, Verb,
 };
-use crate::model::{Change, NextHop, NextHopSet, Route, RouteKind};
-use crate::resolve::Environment;
+use crate::model::{Change, NextHopSet, Route, RouteKind};
+use crate::reach::Reach;
+use crate::resolve::{Environment, ResolvedHop};
 use crate::status::{FibEvent, FibStatus, PendingRoute, ResyncReason};
 
 /// After a change elsewhere, refused routes are tried again this soon, unless that was fruitless just before.
@@ -65,7 +69,7 @@ const EVENTS_MAX: usize = 8192;
 #[derive(Debug)]
 pub(crate) enum Work {
     Batch(Vec<Op>),
-    Dump(Scope),
+    Dump(Reading),
 }
 
 /// See the module's description.
@@ -79,6 +83,8 @@ pub(crate) struct Planner {
     nexthops: Nexthops,
     has_nexthops: bool,
     environment: Environment,
+    /// Gateways whose way the kernel has yet to be asked for.
+    unasked: BTreeSet<IpAddr>,
     /// Routes of ours under another metric, from an earlier configuration.
     strays: HashSet<(IpNet, u32)>,
     /// Prefixes to look at, each at most once.
@@ -153,6 +159,8 @@ enum InFlight {
     Dump {
         scope: Scope,
         reason: Option<ResyncReason>,
+        /// Only gateways that had not been asked for are.
+        is_addition: bool,
     },
 }
 
@@ -205,6 +213,7 @@ impl Planner {
             nexthops: Nexthops::new(config.ownership()),
             has_nexthops: config.nexthop_objects == NexthopObjects::Auto,
             environment: Environment::default(),
+            unasked: BTreeSet::new(),
             strays: HashSet::new(),
             queue: VecDeque::new(),
             pending: HashMap::new(),
@@ -301,6 +310,9 @@ impl Planner {
 
     fn want_kind(&mut self, id: RouteId, kind: &RouteKind) {
         let new = self.wanted.acquire(kind);
+        if self.wanted.references(new) == 1 {
+            self.ask_for(kind);
+        }
         if self.routes.entry(id).wanted() == Some(new) {
             // Wanted already: the extra reference goes back.
             return self.release_wanted(new);
@@ -368,8 +380,11 @@ impl Planner {
                 return None;
             }
             self.dump.wanted = None;
-            self.in_flight.push_back(InFlight::Dump { scope, reason });
-            return Some(Work::Dump(scope));
+            self.in_flight.push_back(InFlight::Dump { scope, reason, is_addition: false });
+            return Some(Work::Dump(Reading { scope, gateways: self.far_gateways() }));
+        }
+        if !self.unasked.is_empty() {
+            return self.ask();
         }
         let is_worth_it =
             self.in_flight.is_empty() || self.queue.len() >= self.config.batch_len && !self.moves_due;
@@ -394,7 +409,8 @@ impl Planner {
             return None;
         }
         let dump = self.dump.wanted.and(self.dump.not_before);
-        let retry = if self.dump.is_barrier { None } else { self.retry.at };
+        let is_barred = self.dump.is_barrier || !self.unasked.is_empty();
+        let retry = if is_barred { None } else { self.retry.at };
         [dump, retry, self.audit_at].into_iter().flatten().min()
     }
 
@@ -403,6 +419,7 @@ impl Planner {
         self.in_flight.is_empty()
             && self.queue.is_empty()
             && self.dump.wanted.is_none()
+            && self.unasked.is_empty()
             && !self.strays_due
             && self.sweeping.is_none()
             && !(self.may_delete && self.nexthops.has_garbage())

@@ -6,6 +6,7 @@ use std::num::NonZeroU8;
 use ipnet::IpNet;
 
 use crate::error::Refusal;
+use crate::kernel::Hop;
 
 /// Where desired and installed stand. In step means: `installed == desired`, and `leftover` is 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,6 +113,18 @@ pub struct InstalledNextHop {
     pub weight: NonZeroU8,
 }
 
+impl InstalledNextHop {
+    pub(crate) fn of(hop: &Hop, interface: &str) -> InstalledNextHop {
+        InstalledNextHop {
+            gateway: hop.gateway,
+            interface: interface.to_owned(),
+            onlink: hop.onlink,
+            // 256, which the kernel allows and this crate never asks for, is shown as 255.
+            weight: u8::try_from(hop.weight).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX),
+        }
+    }
+}
+
 /// Something that happened. Events tell of changes; [`FibStatus`] tells where things stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -182,6 +195,8 @@ pub enum ResyncReason {
     RouteChangedUnderway,
     /// Notices of changes were lost.
     Overrun,
+    /// A route of somebody else, over which we may reach a gateway, has changed.
+    RouteElsewhere,
 }
 
 impl ResyncReason {
@@ -195,6 +210,7 @@ impl ResyncReason {
             ResyncReason::NexthopChanged => "nexthop_changed",
             ResyncReason::RouteChangedUnderway => "route_changed_underway",
             ResyncReason::Overrun => "overrun",
+            ResyncReason::RouteElsewhere => "route_elsewhere",
         }
     }
 }

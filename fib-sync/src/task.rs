@@ -12,8 +12,10 @@
 use std::future;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::decision::{NextHopDecision, RouteExplanation};
 use crate::error::FibError;
 use crate::kernel::{Kernel, Lost, Notice, Snapshot};
 use crate::model::{Change, NextHopSet, Route};
@@ -33,8 +35,10 @@ pub(crate) enum Demand {
 
 /// What the owner asks. Read also while the queue is full.
 pub(crate) enum Question {
+    Explain(IpNet, oneshot::Sender<Option<RouteExplanation>>),
     Flush(oneshot::Sender<FibStatus>),
     Installed(oneshot::Sender<Result<Snapshot, FibError>>),
+    NextHops(oneshot::Sender<Vec<NextHopDecision>>),
 }
 
 /// Where notices come from.
@@ -100,7 +104,7 @@ impl<K: Kernel> Task<K> {
             while let Some(work) = self.planner.next_work(now()) {
                 self.worker.give(match work {
                     Work::Batch(ops) => Order::Batch(ops),
-                    Work::Dump(scope) => Order::Dump(scope),
+                    Work::Dump(reading) => Order::Dump(reading),
                 });
             }
             self.publish(intake.is_some(), &mut waiters);
@@ -122,6 +126,12 @@ impl<K: Kernel> Task<K> {
                 }
                 question = self.questions.recv() => match question {
                     Some(Question::Flush(reply)) => waiters.push(Waiter::Flush(reply)),
+                    Some(Question::Explain(prefix, reply)) => {
+                        let _ = reply.send(self.planner.explain(&prefix));
+                    }
+                    Some(Question::NextHops(reply)) => {
+                        let _ = reply.send(self.planner.decisions());
+                    }
                     Some(Question::Installed(reply)) => self.worker.give(Order::Read(reply)),
                     None => return,
                 },

@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::FibError;
-use crate::kernel::{Kernel, Lost, Op, Refusals, Scope, Snapshot};
+use crate::kernel::{Kernel, Lost, Op, Reading, Refusals, Scope, Snapshot};
 
 /// Something for the kernel to do.
 pub(crate) enum Order {
     Batch(Vec<Op>),
-    Dump(Scope),
+    Dump(Reading),
     Read(oneshot::Sender<Result<Snapshot, FibError>>),
 }
 
@@ -113,8 +113,11 @@ impl<K: Kernel> Hands<K> {
                     let result = self.kernel.execute(&ops);
                     Done::Batch(ops, result)
                 }
-                Order::Dump(scope) => Done::Dump(self.kernel.dump(scope)),
-                Order::Read(reader) => Done::Read(self.kernel.dump(Scope::Full), reader),
+                Order::Dump(reading) => Done::Dump(self.kernel.read(&reading)),
+                Order::Read(reader) => {
+                    let all = Reading { scope: Scope::Full, gateways: Vec::new() };
+                    Done::Read(self.kernel.read(&all), reader)
+                }
             };
             if self.done.send(done).is_err() {
                 // The owner's handle is gone.

@@ -47,6 +47,7 @@ fn main() -> Result<(), Failure> {
                     "ours_per_s": per_second(one.ours).round(),
                     "raw_per_s": per_second(one.raw).round(),
                     "raw_scattered_per_s": per_second(one.raw_scattered).round(),
+                    "ours_user_share": one.ours.user.as_secs_f64() / one.ours.wall.as_secs_f64(),
                 })
             })
             .collect();
@@ -54,13 +55,19 @@ fn main() -> Result<(), Failure> {
             .iter()
             .map(|(daemon, elapsed)| json!({ "daemon": daemon, "seconds": elapsed.as_secs_f64() }))
             .collect();
-        println!("{}", json!({ "rates": rates, "end_to_end": end_to_end }));
+        let memory = json!({
+            "in_pieces": memory.in_pieces, "replacing": memory.replacing, "adopting": memory.adopting,
+        });
+        let results = json!({
+            "routes": route_count, "rates": rates, "bytes_per_route": memory, "end_to_end": end_to_end,
+        });
+        println!("{results}");
     } else {
         print_rates(&comparisons, &per_second);
         print_memory(&memory);
         println!("seconds from the first UPDATE of a peer until the kernel has all {route_count} routes:");
         for (daemon, elapsed) in &end_to_end {
-            println!("  {daemon:<15} {:>6.2}", elapsed.as_secs_f64());
+            println!("  {daemon:<6} {:>6.2}", elapsed.as_secs_f64());
         }
     }
     Ok(())
@@ -68,16 +75,14 @@ fn main() -> Result<(), Failure> {
 
 fn print_rates(comparisons: &[Comparison], per_second: &dyn Fn(Cost) -> f64) {
     println!("thousand routes per second, and seconds of processor time (user + system):");
-    println!(
-        "                          raw, ascending      raw, scattered        ours               user/wall"
-    );
+    println!("                    raw, ascending      raw, scattered        ours               user/wall");
     let cell = |cost: Cost| {
         let (user, system) = (cost.user.as_secs_f64(), cost.system.as_secs_f64());
         format!("{:>6.0} ({user:.2}+{system:.2})", per_second(cost) / 1e3)
     };
     for one in comparisons {
         println!(
-            "{:<8} {:<15} {:>18} {:>19} {:>18} {:>9.0} %",
+            "{:<8} {:<9} {:>18} {:>19} {:>18} {:>9.0} %",
             one.op.name(),
             one.kind.name(),
             cell(one.raw),

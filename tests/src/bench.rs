@@ -18,6 +18,7 @@ mod digest;
 mod memo;
 pub mod mesh;
 pub mod prefixes;
+pub mod rig;
 pub mod routes;
 pub mod scenario;
 pub mod site;

@@ -4,7 +4,7 @@
 //! changed stays until the daemon ends or the API changes it back; a reload keeps it.
 
 use super::Program;
-use super::file::{FileConfig, FileError, Surroundings};
+use super::file::{FibSection, FileConfig, FileError, Surroundings};
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
 use crate::view::PlanView;
@@ -106,7 +106,8 @@ impl Desired {
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
         let reloaded = Reloaded { steps, after_restart: after_restart.collect() };
         // Sections that wait for a restart keep the values that are in force, so that the next reload says so again.
-        self.in_force = FileConfig { admin: old.admin.clone(), fib: old.fib, etcd: old.etcd.clone(), ..new };
+        self.in_force =
+            FileConfig { admin: old.admin.clone(), fib: old.fib.clone(), etcd: old.etcd.clone(), ..new };
         Ok(reloaded)
     }
 
@@ -169,7 +170,7 @@ impl Desired {
     async fn plan_for(&self, file: &FileConfig) -> Result<PlanView, DesiredError> {
         let speaker = self.with_overlay(file);
         let steps = self.handle.plan(speaker.clone()).await?;
-        Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
+        Ok(PlanView::new(&node_name(file), &speaker, file.fib.as_ref().map(FibSection::planned), steps))
     }
 }
 

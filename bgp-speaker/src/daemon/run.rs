@@ -3,6 +3,7 @@
 use super::Program;
 use super::admin::{Admin, AdminServer};
 use super::advice;
+use super::allocator;
 use super::cli::Failure;
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
@@ -65,6 +66,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
     raise_descriptor_limit(&config.speaker);
+    allocator::keep_tables_apart();
     let speaker = start_speaker(program, &config).await?;
     let socket = config.admin.socket.display().to_string();
 
@@ -146,8 +148,8 @@ async fn start_speaker(program: Program, config: &FileConfig) -> Result<Speaker,
         Program::RouteReflector => StartKind::Unknown,
     };
     let mut builder = Speaker::builder().config(config.speaker.clone()).start_kind(start);
-    if let Some(FibSection { table, protocol, metric }) = config.fib {
-        builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() });
+    if let Some(FibSection { table, protocol, metric, pools }) = config.fib.clone() {
+        builder = builder.fib(FibConfig { table, protocol, metric, ..FibConfig::default() }).fib_pools(pools);
     }
     builder.start().await.map_err(|error| Failure::Failed(error.to_string()))
 }

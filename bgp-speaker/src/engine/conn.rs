@@ -2,6 +2,7 @@
 
 use super::collision::Direction;
 use super::rib::Source;
+use super::send_hold::SendHold;
 use bgp_proto::SessionParams;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub struct Conn {
     pub is_caught_up: bool,
     /// Whole messages that go before any UPDATE of a group.
     pub control: VecDeque<Bytes>,
+    /// Whether what is queued gets away.
+    pub send_hold: SendHold,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
 }
@@ -48,6 +51,7 @@ impl Conn {
             is_woken: false,
             is_caught_up: false,
             control: VecDeque::new(),
+            send_hold: SendHold::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
         }
@@ -71,6 +75,7 @@ impl Conn {
     /// So many bytes were written.
     pub fn written(&mut self, mut count: usize) {
         self.queued_bytes -= count;
+        self.send_hold.wrote(count);
         while let Some(front) = self.queue.front_mut() {
             if count < front.len() {
                 front.advance(count);
@@ -81,9 +86,14 @@ impl Conn {
         }
     }
 
+    /// Is there something that was not written yet?
+    pub fn is_waiting(&self) -> bool {
+        !(self.queue.is_empty() && self.control.is_empty())
+    }
+
     /// Is there nothing to write until it is woken again?
     pub fn is_done(&self) -> bool {
-        self.is_caught_up && self.queue.is_empty() && self.control.is_empty()
+        self.is_caught_up && !self.is_waiting()
     }
 }
 

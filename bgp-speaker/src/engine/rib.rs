@@ -66,6 +66,9 @@ pub enum Announced {
     Same,
 }
 
+/// Up to so many prefixes without paths are looked up one by one to be forgotten.
+const RECLAIM_MANY: usize = 4096;
+
 const NONE: u32 = u32::MAX;
 /// Marks a node's path as stale (RFC 4724 §4.2), in the top bit of its link.
 const STALE: u32 = 1 << 31;
@@ -305,8 +308,15 @@ impl Rib {
         self.dirty.append(&mut self.deferred);
     }
 
-    /// Gives back the ids of prefixes without paths, except those that are still `held` somewhere.
+    /// Gives back the ids of prefixes without paths, except those that are still `held` somewhere. Many wait until they
+    /// are half of the table: they may come back, and else one walk of what is left costs less than to look up each.
     pub fn reclaim(&mut self, held: impl Fn(PrefixId) -> bool) {
+        if self.emptied.len() > RECLAIM_MANY {
+            if self.emptied.len() > self.heads.len() / 2 {
+                self.reclaim_many(held);
+            }
+            return;
+        }
         let emptied = std::mem::take(&mut self.emptied);
         for id in emptied {
             if self.heads[id.index()] != NONE {
@@ -317,6 +327,19 @@ impl Rib {
             } else {
                 self.prefixes.remove(id);
             }
+        }
+    }
+
+    fn reclaim_many(&mut self, held: impl Fn(PrefixId) -> bool) {
+        let mut emptied = std::mem::take(&mut self.emptied);
+        emptied.sort_unstable();
+        emptied.dedup();
+        let has_paths = |id: &PrefixId| self.heads[id.index()] != NONE;
+        emptied.retain(|id| !has_paths(id) && (self.dirty_bits.contains(*id) || held(*id)));
+        self.prefixes.retain(|id| has_paths(&id) || emptied.binary_search(&id).is_ok());
+        self.emptied = emptied;
+        if self.path_count == 0 {
+            (self.nodes, self.free) = (Vec::new(), Vec::new());
         }
     }
 

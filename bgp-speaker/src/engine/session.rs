@@ -154,6 +154,7 @@ impl DownReason {
             DownReason::TcpFailed(_) => "tcp-failed",
             DownReason::NotificationReceived(_) => "notification-received",
             DownReason::NotificationSent(n) if n.code == 4 => "hold-timer-expired",
+            DownReason::NotificationSent(n) if n.code == 8 => "send-hold-timer-expired",
             DownReason::NotificationSent(_) => "notification-sent",
             DownReason::ClosedForRestart => "restart",
             DownReason::GivenUp => "given-up",

@@ -235,8 +235,8 @@ impl Engine {
     }
 
     /// Best paths that changed since the last call, each at most once per flush.
-    pub fn take_route_changes(&mut self) -> std::vec::Drain<'_, RouteChange> {
-        self.route_changes.drain(..)
+    pub fn take_route_changes(&mut self) -> Vec<RouteChange> {
+        std::mem::take(&mut self.route_changes)
     }
 
     /// When [`Engine::handle_deadline`] wants to be called, at the latest.

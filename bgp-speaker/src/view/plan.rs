@@ -113,8 +113,10 @@ pub struct PlannedHostRoute {
 }
 
 impl PlanView {
-    /// The plan for `config`, which `steps` lead to. With a FIB, blocks are blackholes in the kernel.
-    pub fn new(node: &str, config: &SpeakerConfig, has_fib: bool, steps: Vec<Step>) -> Self {
+    /// The plan for `config`, which `steps` lead to. With a FIB, which has these pools beside those of `config`, blocks
+    /// are blackholes in the kernel.
+    pub fn new(node: &str, config: &SpeakerConfig, fib: Option<Vec<PlannedFib>>, steps: Vec<Step>) -> Self {
+        let has_fib = fib.is_some();
         let mut sessions: Vec<PlannedSession> =
             config.neighbors.values().map(|neighbor| PlannedSession::new(config, neighbor)).collect();
         sessions.sort_by(|a, b| (&a.name, &a.address).cmp(&(&b.name, &b.address)));
@@ -131,15 +133,15 @@ impl PlanView {
                 .values()
                 .map(|announcement| PlannedAnnouncement::new(announcement, has_fib))
                 .collect(),
-            fib: rules
-                .pools
-                .iter()
-                .map(|(pool, rule)| PlannedFib {
+            fib: fib
+                .unwrap_or_default()
+                .into_iter()
+                .chain(rules.pools.iter().map(|(pool, rule)| PlannedFib {
                     pool: *pool,
                     program: rule.program,
                     encapsulation: rule.encapsulation,
                     when: rule.when,
-                })
+                }))
                 .collect(),
             fib_rejected: rules.rejected.iter().copied().collect(),
             host_routes: rules
@@ -219,7 +221,7 @@ mod tests {
             ..SpeakerConfig::new("10.0.0.1".parse().unwrap())
         };
 
-        let plan = PlanView::new("node-a", &config, true, diff(&empty, &config));
+        let plan = PlanView::new("node-a", &config, Some(Vec::new()), diff(&empty, &config));
         let expected = serde_json::json!({
             "node": "node-a", "asn": 64512, "router_id": "10.0.0.1", "listen": ["0.0.0.0:179"], "cluster_id": null,
             "sessions": [{

@@ -14,7 +14,7 @@ use crate::kernel::{
 };
 
 /// A route with what says whose it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct DecodedRoute {
     pub(super) table: u32,
     pub(super) protocol: u8,
@@ -173,9 +173,9 @@ pub(super) fn notice(message: &Message<'_>, ownership: &Ownership) -> Option<Not
 }
 
 fn route_notice(message: &Message<'_>, ownership: &Ownership) -> Notice {
-    let Some(route) = route(message.payload) else { return Notice::OtherRoute };
+    let Some(route) = route(message.payload) else { return Notice::OtherRoute { prefix: None } };
     if route.table != ownership.table {
-        return Notice::OtherRoute;
+        return Notice::OtherRoute { prefix: Some(route.prefix) };
     }
     let DecodedRoute { protocol, prefix, metric, content, .. } = route;
     if message.message_type == RTM_DELROUTE {

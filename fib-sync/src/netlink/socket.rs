@@ -13,7 +13,9 @@ use socket2::SockRef;
 use super::wire::*;
 use super::{decode, encode, nexthop};
 use crate::error::{FibError, Refusal};
-use crate::kernel::{Connected, Kernel, KernelNexthop, Link, Lost, Op, Ownership, Refusals, Scope, Snapshot};
+use crate::kernel::{
+    Connected, Kernel, KernelNexthop, Link, Lost, Op, Ownership, Reading, Refusals, Scope, Snapshot,
+};
 
 /// One send stays below the default send buffer (208 KiB) with room for the kernel's own bookkeeping.
 const SEND_LEN_MAX: usize = 128 * 1024;
@@ -30,13 +32,13 @@ const DISCARDS_MAX: usize = 1 << 20;
 
 /// A socket for requests, bound to the network namespace of the thread that made it.
 pub(crate) struct RouteSocket {
-    socket: Socket,
+    pub(super) socket: Socket,
     port: u32,
     ownership: Ownership,
     sequence: u32,
     encoder: encode::Encoder,
-    request: Writer,
-    received: Vec<u8>,
+    pub(super) request: Writer,
+    pub(super) received: Vec<u8>,
 }
 
 impl RouteSocket {
@@ -107,7 +109,7 @@ impl RouteSocket {
         Err(Lost::Overrun)
     }
 
-    fn next_sequences(&mut self, count: usize) -> u32 {
+    pub(super) fn next_sequences(&mut self, count: usize) -> u32 {
         let first = self.sequence.wrapping_add(1);
         self.sequence = self.sequence.wrapping_add(count as u32);
         first
@@ -164,7 +166,11 @@ impl RouteSocket {
     }
 
     /// Sends the dump request in `self.request` and hands each message of the answer to `take`.
-    fn dump_messages(&mut self, sequence: u32, mut take: impl FnMut(&Message<'_>)) -> Result<(), DumpEnd> {
+    pub(super) fn dump_messages(
+        &mut self,
+        sequence: u32,
+        mut take: impl FnMut(&Message<'_>),
+    ) -> Result<(), DumpEnd> {
         send(&self.socket, self.request.bytes())
             .map_err(|source| DumpEnd::Lost(Lost::Failed(failed("send", source))))?;
         let mut is_interrupted = false;
@@ -200,7 +206,7 @@ impl RouteSocket {
         Ok(links)
     }
 
-    fn dump_nexthops(&mut self) -> Result<Option<Vec<KernelNexthop>>, Lost> {
+    pub(super) fn dump_nexthops(&mut self) -> Result<Option<Vec<KernelNexthop>>, Lost> {
         let sequence = self.next_sequences(1);
         nexthop::encode_dump(&mut self.request, sequence);
         let mut nexthops = Vec::new();
@@ -249,8 +255,14 @@ impl RouteSocket {
         Ok(())
     }
 
-    fn snapshot(&mut self, scope: Scope) -> Result<Snapshot, Lost> {
+    fn snapshot(&mut self, reading: &Reading) -> Result<Snapshot, Lost> {
         let begin = thread_cpu_time();
+        let ownership = self.ownership;
+        let ways = self.ways(&reading.gateways, &ownership)?;
+        if reading.scope == Scope::Gateways {
+            let cost = thread_cpu_time().saturating_sub(begin);
+            return Ok(Snapshot { ways, cost, ..Snapshot::default() });
+        }
         let links = self.dump_links()?;
         let mut connected = Vec::new();
         self.dump_routes(RT_TABLE_MAIN, RTPROT_KERNEL, |route| {
@@ -261,13 +273,12 @@ impl RouteSocket {
             }
         })?;
         let nexthops = self.dump_nexthops()?;
-        let routes = match scope {
-            Scope::Environment => None,
+        let routes = match reading.scope {
+            Scope::Gateways | Scope::Environment => None,
             Scope::Full => {
                 let by_id: HashMap<u32, &KernelNexthop> =
                     nexthops.iter().flatten().map(|nexthop| (nexthop.id, nexthop)).collect();
                 let mut collector = decode::RouteCollector::default();
-                let ownership = self.ownership;
                 self.dump_routes(ownership.table, ownership.protocol, |mut route| {
                     if route.content.nexthop_id != 0 {
                         route.content.hops = decode::expand(route.content.nexthop_id, &by_id);
@@ -278,7 +289,7 @@ impl RouteSocket {
             }
         };
         let cost = thread_cpu_time().saturating_sub(begin);
-        Ok(Snapshot { links, connected, nexthops, routes, cost })
+        Ok(Snapshot { ways, links, connected, nexthops, routes, cost })
     }
 }
 
@@ -289,25 +300,25 @@ impl Kernel for RouteSocket {
         Ok(refusals)
     }
 
-    fn dump(&mut self, scope: Scope) -> Result<Snapshot, Lost> {
+    fn read(&mut self, reading: &Reading) -> Result<Snapshot, Lost> {
         self.wait_for_writers()?;
         for _ in 1..DUMP_ATTEMPTS {
-            match self.snapshot(scope) {
+            match self.snapshot(reading) {
                 Err(Lost::Interrupted) => {}
                 end => return end,
             }
         }
-        self.snapshot(scope)
+        self.snapshot(reading)
     }
 }
 
-enum DumpEnd {
+pub(super) enum DumpEnd {
     Lost(Lost),
     Refused(Refusal),
 }
 
 impl DumpEnd {
-    fn or_refused(self, request: &'static str) -> Lost {
+    pub(super) fn or_refused(self, request: &'static str) -> Lost {
         match self {
             DumpEnd::Lost(lost) => lost,
             DumpEnd::Refused(refusal) => Lost::Failed(FibError::Kernel { request, refusal }),
@@ -360,7 +371,7 @@ fn thread_cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     loop {
         match socket.send(bytes, 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -371,7 +382,7 @@ fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Reads one datagram into `buffer`, replacing what it held.
-fn receive(socket: &Socket, buffer: &mut Vec<u8>, flags: libc::c_int) -> Result<(), Lost> {
+pub(super) fn receive(socket: &Socket, buffer: &mut Vec<u8>, flags: libc::c_int) -> Result<(), Lost> {
     loop {
         buffer.clear();
         match socket.recv(buffer, flags) {

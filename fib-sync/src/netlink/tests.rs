@@ -5,9 +5,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::wire::*;
-use super::{decode, encode, nexthop};
+use super::{RouteSocket, decode, encode, nexthop};
 use crate::error::Refusal;
-use crate::kernel::{Action, Content, Hop, NexthopContent, Notice, Op, Ownership, Verb};
+use crate::kernel::{
+    Action, Content, Hop, Kernel, NexthopContent, Notice, Op, Ownership, Reading, Scope, Verb,
+};
 
 const OWNERSHIP: Ownership = Ownership { table: 1000, protocol: 12, metric: 1024 };
 
@@ -114,7 +116,7 @@ fn a_foreign_route_of_our_table_is_noticed_and_another_table_is_not_ours() {
     let notice = decode::notice(&message, &OWNERSHIP);
     assert_eq!(notice, Some(Notice::RouteRemoved { prefix, metric: 5, protocol: 12 }));
     let elsewhere = Ownership { table: 254, ..OWNERSHIP };
-    assert_eq!(decode::notice(&message, &elsewhere), Some(Notice::OtherRoute));
+    assert_eq!(decode::notice(&message, &elsewhere), Some(Notice::OtherRoute { prefix: Some(prefix) }));
 }
 
 fn decode_everything(bytes: &[u8]) {
@@ -156,4 +158,45 @@ proptest::proptest! {
         writer.finish();
         decode_everything(writer.bytes());
     }
+}
+
+/// Runs `test` in a network namespace of its own. Where that is not possible it says so and is skipped, or fails if
+/// `BGP_LAB_REQUIRE=1`.
+#[allow(unsafe_code)]
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let run = move || {
+        // SAFETY: takes a flag word and no pointers; it affects the calling thread only, which is the test's own.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0 {
+            return test();
+        }
+        let is_required = std::env::var("BGP_LAB_REQUIRE").is_ok_and(|value| value == "1");
+        assert!(!is_required, "a network namespace cannot be made: run as root");
+        println!("SKIPPED: a network namespace cannot be made: run as root");
+    };
+    if let Err(panic) = std::thread::spawn(run).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn a_batch_that_does_not_fit_goes_in_pieces_and_a_request_that_never_fits_is_refused_alone() {
+    in_namespace(|| {
+        let mut socket = RouteSocket::open(OWNERSHIP).unwrap();
+        // The least that the kernel allows: about 4.5 KiB.
+        socket2::SockRef::from(&socket.socket).set_send_buffer_size(1).unwrap();
+        let blackhole = Arc::new(Content { action: Action::Blackhole, ..content(vec![]) });
+        let gateways = (0..256_u32).map(|index| format!("fd00::{index:x}"));
+        let hops = gateways.map(|gateway| hop(Some(&gateway), 7, 1)).collect();
+        let too_long = Arc::new(content(hops));
+        let op = |index: u32| Op::SetRoute {
+            prefix: IpNet::new(std::net::Ipv4Addr::from((20 << 24) + (index << 8)).into(), 24).unwrap(),
+            verb: Verb::Create,
+            content: Arc::clone(if index == 150 { &too_long } else { &blackhole }),
+        };
+        let ops: Vec<Op> = (0..301).map(op).collect();
+        let refusals = socket.execute(&ops).unwrap();
+        assert_eq!(refusals, [(150, Refusal::new(libc::EMSGSIZE))]);
+        let all = Reading { scope: Scope::Full, gateways: Vec::new() };
+        assert_eq!(socket.read(&all).unwrap().routes.map(|routes| routes.len()), Some(300));
+    });
 }

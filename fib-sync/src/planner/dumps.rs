@@ -5,30 +5,40 @@ use super::*;
 impl Planner {
     pub(super) fn request_dump(&mut self, scope: Scope, reason: ResyncReason) {
         match &mut self.dump.wanted {
-            Some((Scope::Full, Some(_))) => {}
-            Some((Scope::Full, first @ None)) => *first = Some(reason),
-            wanted if scope == Scope::Full => *wanted = Some((Scope::Full, Some(reason))),
-            Some(_) => {}
+            Some((wanted, first)) if *wanted >= scope => {
+                first.get_or_insert(reason);
+            }
             wanted => *wanted = Some((scope, Some(reason))),
         }
     }
 
     /// The dump that [`next_work`](Self::next_work) gave out has ended.
     pub(crate) fn dump_done(&mut self, now: Instant, result: Result<Snapshot, Lost>) {
-        let (scope, reason) = match self.in_flight.pop_front() {
-            Some(InFlight::Dump { scope, reason }) => (scope, reason),
+        let (scope, reason, is_addition) = match self.in_flight.pop_front() {
+            Some(InFlight::Dump { scope, reason, is_addition }) => (scope, reason, is_addition),
             other => return self.in_flight.extend(other),
         };
-        let snapshot = match result {
+        let mut snapshot = match result {
             Ok(snapshot) => snapshot,
             Err(lost) => return self.dump_lost(now, scope, reason, &lost),
         };
         self.dump.failures = 0;
+        let have_ways_changed = self.gateways_answered(&mut snapshot, is_addition);
+        if is_addition {
+            return;
+        }
         self.dump.not_before = Some(now + (snapshot.cost * DUMP_REST).max(DUMP_GAP_MIN));
+        if scope == Scope::Gateways {
+            if have_ways_changed {
+                self.replan();
+                self.retry.soon_gap = RETRY_SOON;
+            }
+            return self.hurry_retry(now);
+        }
         let is_first = !self.dump.has_succeeded;
         self.dump.has_succeeded |= scope == Scope::Full;
         let old_ways = self.ways_of_found();
-        let has_changed = self.environment.replace(snapshot.links, snapshot.connected);
+        let has_changed = self.environment.replace(snapshot.links, snapshot.connected) || have_ways_changed;
         let mut differences = match &snapshot.nexthops {
             Some(nexthops) => self.nexthops.replace(nexthops),
             None => {
@@ -75,7 +85,7 @@ impl Planner {
         self.dump.failures += 1;
         let gap = DUMP_GAP_MIN.saturating_mul(1 << self.dump.failures.min(16)).min(DUMP_GAP_MAX);
         self.dump.not_before = Some(now + gap);
-        if !matches!(self.dump.wanted, Some((Scope::Full, _))) {
+        if self.dump.wanted.is_none_or(|(wanted, _)| wanted < scope) {
             self.dump.wanted = Some((scope, reason));
         }
     }

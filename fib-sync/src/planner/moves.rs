@@ -10,7 +10,9 @@ impl Planner {
     /// Every route that is wanted over `from` is wanted over `to` from now on. Returns how many.
     pub(crate) fn fail_over(&mut self, from: &NextHopSet, to: &NextHopSet) -> usize {
         let Some(old) = self.wanted.find(&RouteKind::Unicast(from.clone())) else { return 0 };
-        let new = self.wanted.acquire(&RouteKind::Unicast(to.clone()));
+        let to = RouteKind::Unicast(to.clone());
+        let new = self.wanted.acquire(&to);
+        self.ask_for(&to);
         let moved = if new == old { Vec::new() } else { self.routes.ids_where(|e| e.wanted() == Some(old)) };
         for id in &moved {
             self.wanted.retain(new);

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use crate::kernel::{Hop, KernelNexthop, NexthopContent, Op, Ownership, Verb};
 use crate::model::InterfaceName;
+use crate::reach::Reach;
 
 /// What an object stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,9 +21,12 @@ pub(super) enum Key {
         gateway: IpAddr,
         interface: Option<InterfaceName>,
         onlink: bool,
+        reach: Reach,
         /// Of a group. Routes refer to other objects than groups do, so that theirs can be changed in place.
         is_member: bool,
     },
+    /// One of several ways to a gateway.
+    Way { gateway: IpAddr, interface: u32, onlink: bool, is_member: bool },
 }
 
 #[derive(Debug)]

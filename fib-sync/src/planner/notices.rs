@@ -11,7 +11,10 @@ impl Planner {
                 self.dump.is_barrier = true;
                 self.request_dump(Scope::Full, ResyncReason::Overrun);
             }
-            Notice::OtherRoute => self.hurry_retry(now),
+            Notice::OtherRoute { prefix } => {
+                self.other_route_changed(prefix.as_ref());
+                self.hurry_retry(now);
+            }
             Notice::AddressAdded => self.environment_changed(None),
             Notice::AddressRemoved { interface } => self.environment_changed(Some(interface)),
             Notice::LinkRemoved { index } => self.environment_changed(Some(index)),
@@ -27,6 +30,9 @@ impl Planner {
             Notice::NexthopChanged { id } => {
                 if self.nexthops.contains(id) {
                     self.request_dump(Scope::Full, ResyncReason::NexthopChanged);
+                } else {
+                    // It may have taken other people's routes with it, without a word.
+                    self.other_route_changed(None);
                 }
             }
             Notice::RouteAdded { route, protocol } => self.route_added(now, &route, protocol),
@@ -54,7 +60,9 @@ impl Planner {
                 content.preferred_source.is_some()
                     || !means.parked.is_empty()
                     || is_on(&content.hops)
-                    || self.resolve(set).map_or(true, |hops| is_on(&hops))
+                    || self.environment.resolve(set).map_or(true, |hops| {
+                        hops.iter().any(|resolved| is_on(std::slice::from_ref(&resolved.hop)))
+                    })
             }
             _ => false,
         };
@@ -79,6 +87,7 @@ impl Planner {
             }
             return;
         }
+        self.other_route_changed(Some(&route.prefix));
         if is_our_key
             && let Some(id) = self.ours(&route.prefix)
             && self.is_settled(&route.prefix)
@@ -93,6 +102,7 @@ impl Planner {
     pub(super) fn route_removed(&mut self, now: Instant, prefix: IpNet, metric: u32, protocol: u8) {
         let is_our_key = metric == self.ownership.metric_for(&prefix);
         if protocol != self.ownership.protocol {
+            self.other_route_changed(Some(&prefix));
             if is_our_key
                 && self.pending.get(&prefix).is_some_and(|pending| pending.is_conflict)
                 && let Some(id) = self.routes.find(&prefix)

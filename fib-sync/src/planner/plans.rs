@@ -51,7 +51,7 @@ impl Planner {
             RouteKind::Unreachable => return ready(bare(Action::Unreachable)),
             RouteKind::Unicast(set) => set,
         };
-        let hops = match self.resolve(set) {
+        let hops = match self.environment.resolve(set) {
             Ok(hops) => hops,
             Err(reason) => return Plan::Blocked(reason),
         };
@@ -61,40 +61,30 @@ impl Planner {
         let object = if may_use_objects { self.nexthop_object(set, &hops) } else { None };
         match object {
             Some(id) => content.nexthop_id = id,
-            None => content.hops = hops,
+            None => content.hops = hops.into_iter().map(|resolved| resolved.hop).collect(),
         }
         ready(content)
     }
 
-    /// The set with interfaces as numbers, in the set's order; 0 where the kernel is to find the interface.
-    pub(super) fn resolve(&self, set: &NextHopSet) -> Result<Vec<Hop>, Refusal> {
-        let resolve = |hop: &NextHop| {
-            let interface = match (&hop.interface, hop.gateway) {
-                (Some(name), _) => self.environment.interface(name.as_str()).ok_or_else(|| {
-                    Refusal::with_text(libc::ENODEV, &format!("there is no interface {name}"))
-                })?,
-                (None, Some(gateway)) => self.environment.interface_towards(gateway).unwrap_or(0),
-                (None, None) => 0,
-            };
-            let weight = u16::from(hop.weight.get());
-            Ok(Hop { gateway: hop.gateway, interface, onlink: hop.onlink, weight })
-        };
-        set.next_hops().iter().map(resolve).collect()
-    }
-
     /// The nexthop object for a set, if objects are in use and every hop of it can be one.
-    pub(super) fn nexthop_object(&mut self, set: &NextHopSet, hops: &[Hop]) -> Option<u32> {
-        if !self.has_nexthops || hops.iter().any(|hop| hop.gateway.is_none() || hop.interface == 0) {
+    pub(super) fn nexthop_object(&mut self, set: &NextHopSet, hops: &[ResolvedHop]) -> Option<u32> {
+        let is_unfit = |hop: &Hop| hop.gateway.is_none() || hop.interface == 0;
+        if !self.has_nexthops || hops.iter().any(|resolved| is_unfit(&resolved.hop)) {
             return None;
         }
         let mut members = Vec::with_capacity(hops.len());
-        for (wanted, hop) in set.next_hops().iter().zip(hops) {
+        for ResolvedHop { hop, whole } in hops {
             let Some(gateway) = hop.gateway else { continue };
-            let key = Key::Single {
-                gateway,
-                interface: wanted.interface.clone(),
-                onlink: wanted.onlink,
-                is_member: hops.len() > 1,
+            let is_member = hops.len() > 1;
+            let key = match whole.and_then(|index| set.next_hops().get(index)) {
+                Some(wanted) => Key::Single {
+                    gateway: wanted.gateway.unwrap_or(gateway),
+                    interface: wanted.interface.clone(),
+                    onlink: wanted.onlink,
+                    reach: wanted.reach.clone(),
+                    is_member,
+                },
+                None => Key::Way { gateway, interface: hop.interface, onlink: hop.onlink, is_member },
             };
             let content =
                 NexthopContent::Single { gateway: hop.gateway, interface: hop.interface, onlink: hop.onlink };
@@ -130,10 +120,15 @@ impl Planner {
             }
             let old = self.plan(id).ok();
             let plan = self.make_plan(&kind, true);
+            let is_doubtful = is_far(&kind) && !is_in_place(old.as_deref(), &plan);
             if let (Some(old), Plan::Ready(new)) = (&old, &plan) {
                 has_moved |= old.nexthop_id == 0 && new.nexthop_id == 0 && old.hops != new.hops;
             }
             self.set_plan(id, plan);
+            if is_doubtful && let Some(means) = self.wanted.extra_mut(id) {
+                means.is_doubtful = true;
+                has_moved = true;
+            }
         }
         if has_moved {
             self.request_dump(Scope::Full, ResyncReason::InterfaceGone);
@@ -155,5 +150,25 @@ impl Planner {
             let plan = self.make_plan(&kind, may_use_objects);
             self.set_plan(id, plan);
         }
+    }
+}
+
+/// Whether a kind has a gateway that need not be a neighbour. For such a gateway another way may be right from now on
+/// while the old one still works, so its routes are compared with the new one.
+fn is_far(kind: &RouteKind) -> bool {
+    match kind {
+        RouteKind::Unicast(set) => set.next_hops().iter().any(|hop| hop.reach != Reach::Neighbour),
+        _ => false,
+    }
+}
+
+/// Whether routes made by the old plan are right by the new one too, at the latest when its nexthop object is.
+fn is_in_place(old: Option<&Content>, new: &Plan) -> bool {
+    match (old, new) {
+        (Some(old), Plan::Ready(new)) => {
+            old.nexthop_id == new.nexthop_id && (new.nexthop_id != 0 || old.hops == new.hops)
+        }
+        (None, Plan::Blocked(_)) => true,
+        _ => false,
     }
 }

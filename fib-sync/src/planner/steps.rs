@@ -65,6 +65,7 @@ impl Planner {
         if self.queue.is_empty() {
             // A full table's worth of queue is not kept for the rest of the process's life.
             self.queue.shrink_to(self.config.batch_len);
+            self.routes.tidy();
         }
         if ops.is_empty() {
             self.spare_ops = ops;

@@ -6,6 +6,9 @@ use hashbrown::hash_table::Entry as Place;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+/// Room for rows without use that is kept.
+const DEAD_KEPT: usize = 1024;
+
 /// Number of a shared value in [`Slots`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SlotId(u32);
@@ -233,7 +236,13 @@ struct Rows<P> {
     places: HashTable<u32>,
     hasher: DefaultHashBuilder,
     rows: Vec<Row<P>>,
+    /// Rows that are to be used again.
     free: Vec<u32>,
+    /// Rows without use that `places` still leads to. Taking one out of there costs a look-up, so that is put off: when
+    /// all of them go, it is not needed, and when one comes back, neither.
+    dead: Vec<u32>,
+    /// Rows in use.
+    live: usize,
 }
 
 #[derive(Debug)]
@@ -249,6 +258,8 @@ impl<P> Default for Rows<P> {
             hasher: DefaultHashBuilder::default(),
             rows: Vec::new(),
             free: Vec::new(),
+            dead: Vec::new(),
+            live: 0,
         }
     }
 }
@@ -293,14 +304,23 @@ impl Key for Ipv6Net {
 impl<P: Key> Rows<P> {
     fn find(&self, prefix: &P) -> Option<u32> {
         let hash = prefix.hash(&self.hasher);
-        self.places.find(hash, |place| self.rows[*place as usize].prefix == *prefix).copied()
+        let place = self.places.find(hash, |place| self.rows[*place as usize].prefix == *prefix).copied()?;
+        (!self.rows[place as usize].entry.has(Flag::Free)).then_some(place)
     }
 
     fn find_or_add(&mut self, prefix: P) -> u32 {
-        let Rows { places, hasher, rows, free } = self;
+        let Rows { places, hasher, rows, free, live, .. } = self;
         let is_it = |place: &u32| rows[*place as usize].prefix == prefix;
         match places.entry(prefix.hash(hasher), is_it, |place| rows[*place as usize].prefix.hash(hasher)) {
-            Place::Occupied(place) => *place.get(),
+            Place::Occupied(place) => {
+                let place = *place.get();
+                let entry = &mut rows[place as usize].entry;
+                if entry.has(Flag::Free) {
+                    *entry = Entry::default();
+                    *live += 1;
+                }
+                place
+            }
             Place::Vacant(vacant) => {
                 let row = Row { prefix, entry: Entry::default() };
                 let place = match free.pop() {
@@ -314,23 +334,41 @@ impl<P: Key> Rows<P> {
                     }
                 };
                 vacant.insert(place);
+                *live += 1;
                 place
             }
         }
     }
 
     fn remove(&mut self, place: usize) {
-        let hash = self.rows[place].prefix.hash(&self.hasher);
-        if let Ok(found) = self.places.find_entry(hash, |other| *other as usize == place) {
-            found.remove();
-        }
-        if self.places.is_empty() {
+        self.rows[place].entry = Entry::FREE;
+        self.live -= 1;
+        if self.live == 0 {
             // Nothing is left, so no memory is kept either.
             *self = Rows::default();
             return;
         }
-        self.rows[place].entry = Entry::FREE;
-        self.free.push(place as u32);
+        self.dead.push(place as u32);
+        if self.dead.len() > self.rows.len() {
+            // Some come and go all the time, and are listed many times over.
+            self.bury();
+        }
+    }
+
+    /// Makes rows without use available again.
+    fn bury(&mut self) {
+        let Rows { places, hasher, rows, free, dead, .. } = self;
+        for place in dead.drain(..) {
+            let row = &rows[place as usize];
+            // It may have come back meanwhile, and gone again.
+            if row.entry.has(Flag::Free)
+                && let Ok(found) = places.find_entry(row.prefix.hash(hasher), |other| *other == place)
+            {
+                found.remove();
+                free.push(place);
+            }
+        }
+        dead.shrink_to(DEAD_KEPT);
     }
 
     fn reserve(&mut self, count: usize) {
@@ -397,6 +435,12 @@ impl RouteTable {
         }
     }
 
+    /// Makes numbers of forgotten entries available again: when there is nothing better to do.
+    pub(super) fn tidy(&mut self) {
+        self.v4.bury();
+        self.v6.bury();
+    }
+
     /// Makes room for so many entries of each family, all in all.
     pub(super) fn reserve(&mut self, v4: usize, v6: usize) {
         self.v4.reserve(v4);
@@ -435,6 +479,9 @@ mod tests {
         assert_eq!([a, b, c].map(|prefix| table.find(&prefix)), ids.map(Some));
         assert_eq!(ids.map(|id| table.prefix(id)), [a, b, c]);
         table.remove(ids[0]);
+        assert_eq!((table.find(&a), table.find_or_add(&a)), (None, ids[0]), "back at once");
+        table.remove(ids[0]);
+        table.tidy();
         assert_eq!((table.find(&a), table.find(&b)), (None, Some(ids[1])));
         assert_eq!(table.ids_where(|_| true), [ids[1], ids[2]]);
         assert_eq!(table.find_or_add(&net("11.0.0.0/8")), ids[0]);

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::fake_kernel::FakeKernel;
 use crate::kernel::Kernel;
 use crate::model::NextHop;
+use crate::reach::{Tunnel, TunnelWhen};
 
 const OURS: u8 = 12;
 const THEIRS: u8 = 4;
@@ -77,8 +76,8 @@ impl Pair {
                 let result = self.kernel.execute(&ops);
                 self.planner.batch_done(self.now, ops, result);
             }
-            Some(Work::Dump(scope)) => {
-                let result = self.kernel.dump(scope);
+            Some(Work::Dump(reading)) => {
+                let result = self.kernel.read(&reading);
                 self.planner.dump_done(self.now, result);
             }
         }
@@ -268,7 +267,11 @@ fn a_lost_batch_is_followed_by_a_dump_before_anything_else() {
         pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]));
     }
     assert!(pair.step());
-    assert!(pair.planner.next_work(pair.now).is_none_or(|work| matches!(work, Work::Dump(Scope::Full))));
+    assert!(
+        pair.planner
+            .next_work(pair.now)
+            .is_none_or(|work| matches!(work, Work::Dump(Reading { scope: Scope::Full, .. })))
+    );
     pair.planner.in_flight.clear();
     pair.planner.request_dump(Scope::Full, ResyncReason::BatchLost);
     pair.settle();
@@ -363,200 +366,121 @@ fn a_failover_that_the_kernel_refuses_leaves_routes_pending() {
     assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
 }
 
-/// What can happen to a `Fib`.
-#[derive(Debug, Clone)]
-enum Happening {
-    Add { prefix: usize },
-    Converge,
-    FailOver { from: usize, to: usize },
-    Interrupt { count: usize },
-    LoseBatch,
-    Mute,
-    Overrun,
-    Overwrite { prefix: usize },
-    Remove { prefix: usize },
-    ReplaceAll { kinds: Vec<(usize, usize)> },
-    Restart,
-    SetInterface { interface: usize, is_up: bool },
-    Take,
-    Unwant { prefix: usize },
-    Wait,
-    Want { prefix: usize, kind: usize },
-    Work { steps: usize },
+/// A gateway that is no neighbour, and the ways to it.
+const FAR: &str = "10.9.0.1";
+const WAYS: [&[&str]; 4] = [&["10.0.0.2"], &["10.0.1.2"], &["10.0.0.2", "10.0.1.2"], &[]];
+
+fn addr(text: &str) -> IpAddr {
+    text.parse().unwrap()
 }
 
-const PREFIXES: [&str; 6] =
-    ["10.1.0.0/16", "10.1.0.0/24", "10.2.0.0/16", "0.0.0.0/0", "10.3.3.3/32", "10.4.0.0/30"];
-
-fn kinds() -> Vec<RouteKind> {
-    vec![
-        via(&["10.0.0.2"]),
-        via(&["10.0.1.2"]),
-        via(&["10.0.0.2", "10.0.1.2"]),
-        via(&["10.0.0.2", "10.0.0.3"]),
-        via(&["fd00::2"]),
-        RouteKind::Blackhole,
-    ]
+fn across() -> Tunnel {
+    Tunnel { device: "eth1".parse().unwrap(), when: TunnelWhen::CrossSubnet }
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
-    use Happening::*;
-    let prefix = 0..PREFIXES.len();
-    let kind = 0..kinds().len();
-    prop_oneof![
-        8 => (prefix.clone(), kind.clone()).prop_map(|(prefix, kind)| Want { prefix, kind }),
-        3 => prefix.clone().prop_map(|prefix| Unwant { prefix }),
-        1 => proptest::collection::vec((prefix.clone(), kind), 0..5).prop_map(|kinds| ReplaceAll { kinds }),
-        6 => (0..4usize).prop_map(|steps| Work { steps }),
-        4 => Just(Take),
-        2 => Just(Wait),
-        1 => Just(Converge),
-        2 => (0..5usize, 0..5usize).prop_map(|(from, to)| FailOver { from, to }),
-        1 => Just(Restart),
-        2 => prefix.clone().prop_map(|prefix| Add { prefix }),
-        2 => prefix.clone().prop_map(|prefix| Overwrite { prefix }),
-        3 => prefix.prop_map(|prefix| Remove { prefix }),
-        3 => (0..3usize, any::<bool>()).prop_map(|(interface, is_up)| SetInterface { interface, is_up }),
-        1 => Just(LoseBatch),
-        1 => (1..4usize).prop_map(|count| Interrupt { count }),
-        1 => Just(Mute),
-        1 => Just(Overrun),
-    ]
+fn set_way(kernel: &FakeKernel, index: usize) {
+    let neighbours: Vec<IpAddr> = WAYS[index].iter().map(|text| addr(text)).collect();
+    kernel.set_way(net("10.9.0.0/16"), &neighbours);
 }
 
-/// What should be wanted, kept the simple way.
-type Model = BTreeMap<IpNet, RouteKind>;
+fn recursive(gateway: &str) -> RouteKind {
+    RouteKind::Unicast(NextHopSet::new([NextHop::recursive(addr(gateway))]).unwrap())
+}
 
-fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
-    let interface = |index: usize| ["eth0", "eth1", "eth2"][index];
-    match happening {
-        Happening::Add { prefix } => {
-            pair.kernel.add_route(net(PREFIXES[*prefix]), METRIC, THEIRS);
-        }
-        Happening::Converge => pair.planner.converged(),
-        Happening::FailOver { from, to } => {
-            let (from, to) = (kinds()[*from].clone(), kinds()[*to].clone());
-            let (RouteKind::Unicast(old), RouteKind::Unicast(new)) = (&from, &to) else { return };
-            pair.planner.fail_over(old, new);
-            model.values_mut().filter(|kind| **kind == from).for_each(|kind| *kind = to.clone());
-        }
-        Happening::Interrupt { count } => pair.kernel.interrupt_dumps(*count),
-        Happening::LoseBatch => pair.kernel.lose_batches(1),
-        Happening::Mute => pair.kernel.mute(),
-        Happening::Overrun => pair.kernel.overrun(),
-        Happening::Overwrite { prefix } => {
-            pair.kernel.overwrite_route(net(PREFIXES[*prefix]), METRIC, THEIRS)
-        }
-        Happening::Remove { prefix } => {
-            pair.kernel.remove_route(net(PREFIXES[*prefix]), METRIC);
-        }
-        Happening::ReplaceAll { kinds: chosen } => {
-            let route = |(prefix, kind): &(usize, usize)| Route {
-                prefix: net(PREFIXES[*prefix]),
-                kind: kinds()[*kind].clone(),
-            };
-            let routes: Vec<Route> = chosen.iter().map(route).collect();
-            *model = routes.iter().map(|route| (route.prefix, route.kind.clone())).collect();
-            pair.planner.replace_all(routes);
-        }
-        Happening::Restart => {
-            // The owner of a new process says again what it wants.
-            pair.restart();
-            for (prefix, kind) in &*model {
-                pair.planner.apply(Change::Set(Route { prefix: *prefix, kind: kind.clone() }));
-            }
-        }
-        Happening::SetInterface { interface: index, is_up } => {
-            pair.kernel.set_interface_up(interface(*index), *is_up);
-        }
-        Happening::Take => {
-            pair.take();
-        }
-        Happening::Unwant { prefix } => {
-            model.remove(&net(PREFIXES[*prefix]));
-            pair.planner.apply(Change::Remove(net(PREFIXES[*prefix])));
-        }
-        Happening::Wait => pair.wait(),
-        Happening::Want { prefix, kind } => {
-            let (prefix, kind) = (net(PREFIXES[*prefix]), kinds()[*kind].clone());
-            model.insert(prefix, kind.clone());
-            pair.planner.apply(Change::Set(Route { prefix, kind }));
-        }
-        Happening::Work { steps } => {
-            for _ in 0..*steps {
-                pair.step();
-            }
-        }
+#[test]
+fn a_gateway_further_away_is_asked_for_once_and_not_per_route() {
+    let mut pair = Pair::new();
+    set_way(&pair.kernel, 0);
+    for index in 0..50 {
+        pair.set(&format!("10.1.{index}.0/24"), &recursive(FAR));
     }
+    assert!(pair.take());
+    let asked = Reading { scope: Scope::Gateways, gateways: vec![addr(FAR)] };
+    assert!(matches!(&pair.given_out[0], Work::Dump(reading) if *reading == asked), "{:?}", pair.given_out);
+    pair.settle();
+    assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
+    assert_eq!(pair.planner.status().resyncs, 0);
+    let via_neighbour = |content: &Content| content.hops[0].gateway == Some(addr("10.0.0.2"));
+    assert!(pair.kernel.contents(OURS).values().all(via_neighbour));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
-
-    /// Whatever happens, once it stops happening the kernel has what is wanted, and nobody else's route was touched.
-    #[test]
-    fn desired_equals_installed_in_the_end(
-        happenings in proptest::collection::vec(happening(), 1..60),
-        has_objects in any::<bool>(),
-    ) {
-        let mut pair = Pair::new();
-        if !has_objects {
-            pair.kernel.without_nexthop_objects();
-        }
-        let mut model = Model::new();
-        // A request that is out already may overwrite what somebody puts in the place of ours meanwhile.
-        let (mut was_mute, mut was_race) = (false, false);
-        for happening in &happenings {
-            was_mute |= matches!(happening, Happening::Mute);
-            let is_foreign = matches!(happening, Happening::Add { .. } | Happening::Overwrite { .. });
-            was_race |= is_foreign && !pair.given_out.is_empty();
-            happen(&mut pair, &mut model, happening);
-            check_counts(&pair, &model)?;
-        }
-        // Quiet: interfaces are up, others' routes are gone, the monitor hears again.
-        for interface in ["eth0", "eth1", "eth2"] {
-            pair.kernel.set_interface_up(interface, true);
-        }
-        for prefix in PREFIXES {
-            if pair.kernel.routes(THEIRS).contains(&(net(prefix), METRIC)) {
-                pair.kernel.remove_route(net(prefix), METRIC);
-            }
-        }
-        if was_mute {
-            pair.kernel.overrun();
-        }
-        pair.planner.converged();
-        pair.settle_with_retries();
-
-        let status = pair.planner.status();
-        let contents = pair.kernel.contents(OURS);
-        prop_assert_eq!(contents.len(), model.len(), "{:#?}", status);
-        for ((prefix, _), content) in &contents {
-            let environment = &pair.planner.environment;
-            let wanted = model.get(prefix);
-            prop_assert!(wanted.is_some_and(|kind| diff::is_equal(kind, content, environment)), "{} {:?}", prefix, content);
-        }
-        prop_assert!(status.is_in_step(), "{:#?}", status);
-        if !was_mute && !was_race {
-            prop_assert_eq!(pair.kernel.overwritten_count(), 0);
-        }
-        pair.planner.remove_all();
-        pair.settle_with_retries();
-        prop_assert_eq!(pair.kernel.route_count(OURS), 0);
-        prop_assert_eq!(pair.kernel.nexthop_ids(), vec![]);
+#[test]
+fn when_the_way_to_a_gateway_changes_all_its_routes_follow_by_one_message() {
+    let mut pair = Pair::new();
+    set_way(&pair.kernel, 0);
+    for index in 0..50 {
+        pair.set(&format!("10.1.{index}.0/24"), &recursive(FAR));
     }
+    pair.settle();
+    pair.kernel.take_operations();
+    set_way(&pair.kernel, 1);
+    pair.settle();
+    assert_eq!(pair.kernel.take_operations().len(), 1);
+    let leads_to = |gateway: &str| {
+        let is_there = |content: &Content| content.hops[0].gateway == Some(addr(gateway));
+        pair.kernel.contents(OURS).values().all(is_there)
+    };
+    assert!(leads_to("10.0.1.2"));
+    // A change of a route that leads to none of our gateways is nothing to ask about.
+    pair.kernel.set_way(net("172.16.0.0/12"), &[addr("10.0.0.2")]);
+    assert!(!pair.step());
 }
 
-/// The counts that are kept on the way are those that counting would give.
-fn check_counts(pair: &Pair, model: &Model) -> Result<(), TestCaseError> {
-    let status = &pair.planner.status;
-    let count = |condition: &dyn Fn(&Entry) -> bool| pair.planner.routes.ids_where(condition).len();
-    prop_assert_eq!(status.desired, model.len());
-    prop_assert_eq!(status.desired, count(&|entry| entry.wanted().is_some()));
-    prop_assert_eq!(status.installed, count(&|entry| entry.has(Flag::InStep)));
-    let is_leftover = |entry: &Entry| entry.wanted().is_none() && entry.belief != Belief::ABSENT;
-    prop_assert_eq!(status.leftover, count(&is_leftover));
-    let conflicts = pair.planner.pending.values().filter(|pending| pending.is_conflict).count();
-    prop_assert_eq!(status.conflicts, conflicts);
-    Ok(())
+#[test]
+fn without_a_way_routes_are_pending_and_come_back_with_it() {
+    let mut pair = Pair::new();
+    set_way(&pair.kernel, 3);
+    for index in 0..50 {
+        pair.set(&format!("10.1.{index}.0/24"), &recursive(FAR));
+    }
+    pair.settle();
+    let status = pair.planner.status();
+    assert_eq!((status.installed, status.pending), (0, 50));
+    assert!(status.pending_routes[0].reason.to_string().contains("no route leads to the next hop"));
+    for way in [2, 0, 1] {
+        set_way(&pair.kernel, way);
+        pair.settle_with_retries();
+        assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
+        let count = WAYS[way].len();
+        assert!(pair.kernel.contents(OURS).values().all(|content| content.hops.len() == count));
+    }
+    set_way(&pair.kernel, 3);
+    pair.settle();
+    let status = pair.planner.status();
+    assert_eq!((status.installed, status.pending), (0, 50), "told, though the old way is still there");
+    assert_eq!(pair.kernel.route_count(OURS), 50);
 }
+
+#[test]
+fn an_audit_finds_what_nobody_told() {
+    let kernel = FakeKernel::new();
+    kernel.add_interface("eth0", net("10.0.0.0/24"));
+    let interval = Duration::from_secs(300);
+    let config = FibConfig { audit_interval: Some(interval), ..FibConfig::default() };
+    let mut pair = Pair::over(kernel, config);
+    for index in 0..10 {
+        pair.set(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]));
+    }
+    pair.settle();
+    pair.events();
+    pair.kernel.mute();
+    assert!(pair.kernel.remove_route(net("10.1.3.0/24"), METRIC));
+    pair.settle();
+    assert_eq!(pair.kernel.route_count(OURS), 9, "not known yet");
+    assert_eq!(pair.planner.next_deadline().map(|at| at <= pair.now + interval), Some(true));
+    pair.now += interval;
+    pair.settle();
+    assert_eq!(pair.kernel.route_count(OURS), 10);
+    let status = pair.planner.status();
+    assert_eq!((status.repaired, status.resyncs, status.is_in_step()), (1, 1, true));
+    let audit = FibEvent::Resync { reason: ResyncReason::Audit, differences: 1 };
+    assert!(pair.events().contains(&audit));
+    // The next one has nothing to say.
+    pair.kernel.take_operations();
+    pair.now += interval;
+    pair.settle();
+    assert!(pair.events().contains(&FibEvent::Resync { reason: ResyncReason::Audit, differences: 0 }));
+    assert_eq!(pair.kernel.take_operations(), []);
+}
+
+mod chance;

@@ -24,7 +24,7 @@ impl Op {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Op::Delete => "delete",
-            Op::Install => "install",
+            Op::Install => "add",
             Op::Replace => "replace",
         }
     }
@@ -41,7 +41,7 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Gateway => "gateway",
-            Kind::NexthopObject => "nexthop object",
+            Kind::NexthopObject => "nexthop",
         }
     }
 }

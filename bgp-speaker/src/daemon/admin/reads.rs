@@ -4,8 +4,7 @@ use super::Admin;
 use super::answer::{ApiError, unknown_neighbor};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
-use crate::view::PlanView;
-use crate::view::{FibView, NeighborView, RouteQuery, RouteTable, RouteView, StatusView};
+use crate::view::{FibDetailsView, NeighborView, PlanView, RouteQuery, RouteTable, RouteView, StatusView};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -67,8 +66,8 @@ pub(super) async fn neighbor(
     found.map(Json).ok_or_else(|| unknown_neighbor(&wanted))
 }
 
-pub(super) async fn fib(State(admin): State<Arc<Admin>>) -> Result<Json<Option<FibView>>, ApiError> {
-    Ok(Json(admin.handle.status().await?.fib))
+pub(super) async fn fib(State(admin): State<Arc<Admin>>) -> Json<Option<FibDetailsView>> {
+    Json(admin.handle.fib().await)
 }
 
 /// What a reload would do.

@@ -6,7 +6,7 @@ use super::{Failure, Program, ReadArgs};
 use crate::config::{SpeakerConfig, diff};
 use crate::daemon::advice::io_text;
 use crate::daemon::desired::node_name;
-use crate::daemon::file::FileConfig;
+use crate::daemon::file::{FibSection, FileConfig};
 use crate::daemon::human::count;
 use crate::view::PlanView;
 use clap::Args;
@@ -57,7 +57,12 @@ fn first_start(file: &FileConfig) -> PlanView {
         filters: Default::default(),
         ..file.speaker.clone()
     };
-    PlanView::new(&node_name(file), &file.speaker, file.fib.is_some(), diff(&nothing, &file.speaker))
+    PlanView::new(
+        &node_name(file),
+        &file.speaker,
+        file.fib.as_ref().map(FibSection::planned),
+        diff(&nothing, &file.speaker),
+    )
 }
 
 fn render(plan: &PlanView) -> String {

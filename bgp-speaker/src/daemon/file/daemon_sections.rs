@@ -3,7 +3,10 @@
 use super::Surroundings;
 use super::reader::{Section, kind};
 use super::values;
-use crate::config::Secret;
+use crate::config::{self, Secret};
+use crate::fib::{Encapsulation, EncapsulationWhen, FibPool};
+use crate::view::PlannedFib;
+use fib_sync::InterfaceName;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
@@ -22,7 +25,7 @@ const TABLE_LOCAL: u32 = 255;
 const DEFAULT_PROTOCOL: u8 = 12;
 
 /// Which kernel routes are ours, and how they are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FibSection {
     /// Routing table.
     pub(crate) table: u32,
@@ -30,11 +33,33 @@ pub(crate) struct FibSection {
     pub(crate) protocol: u8,
     /// Metric of our routes.
     pub(crate) metric: u32,
+    /// Rules by destination.
+    pub(crate) pools: Vec<FibPool>,
+}
+
+impl FibSection {
+    /// Its pools, as a plan shows them.
+    pub(crate) fn planned(&self) -> Vec<PlannedFib> {
+        let planned = |pool: &FibPool| PlannedFib {
+            pool: pool.prefix,
+            program: pool.program,
+            encapsulation: match pool.encapsulation {
+                Encapsulation::Ipip => config::Encapsulation::Ipip,
+                Encapsulation::None => config::Encapsulation::None,
+                Encapsulation::Vxlan => config::Encapsulation::Vxlan,
+            },
+            when: match pool.when {
+                EncapsulationWhen::Always => config::EncapsulationMode::Always,
+                EncapsulationWhen::CrossSubnet => config::EncapsulationMode::CrossSubnet,
+            },
+        };
+        self.pools.iter().map(planned).collect()
+    }
 }
 
 impl Default for FibSection {
     fn default() -> Self {
-        Self { table: TABLE_MAIN, protocol: DEFAULT_PROTOCOL, metric: 1024 }
+        Self { table: TABLE_MAIN, protocol: DEFAULT_PROTOCOL, metric: 1024, pools: Vec::new() }
     }
 }
 
@@ -96,9 +121,50 @@ pub(super) fn read_fib(mut section: Section<'_>) -> FibSection {
         // 0 to 4 belong to the kernel and to `ip route`.
         protocol: section.read("protocol", values::integer(5..=u8::MAX)).unwrap_or(defaults.protocol),
         metric: section.read("metric", values::integer(0..=u32::MAX)).unwrap_or(defaults.metric),
+        pools: read_pools(section.sections("pools")),
     };
     section.finish();
     fib
+}
+
+fn read_pools(sections: Vec<Section<'_>>) -> Vec<FibPool> {
+    let mut pools: Vec<FibPool> = Vec::new();
+    for mut section in sections {
+        let pool = read_pool(&mut section);
+        match pool {
+            Some(pool) if pools.iter().any(|other| other.prefix == pool.prefix) => {
+                section.report("prefix", format!("{} is a pool already", pool.prefix));
+            }
+            pool => pools.extend(pool),
+        }
+        section.finish();
+    }
+    pools
+}
+
+fn read_pool(section: &mut Section<'_>) -> Option<FibPool> {
+    let prefix = section.required("prefix", values::prefix);
+    let encapsulations = [Encapsulation::None, Encapsulation::Ipip, Encapsulation::Vxlan];
+    let whens = [EncapsulationWhen::Always, EncapsulationWhen::CrossSubnet];
+    let program = section.read("program", values::boolean);
+    let encapsulation =
+        section.read("encapsulation", values::word(&encapsulations.map(|one| (one.as_str(), one))));
+    let when = section.read("when", values::word(&whens.map(|one| (one.as_str(), one))));
+    let device = section.read("device", interface);
+    let subnet = section.read("subnet", values::prefix);
+    let defaults = FibPool::new(prefix?);
+    Some(FibPool {
+        program: program.unwrap_or(defaults.program),
+        encapsulation: encapsulation.unwrap_or(defaults.encapsulation),
+        when: when.unwrap_or(defaults.when),
+        device,
+        subnet,
+        ..defaults
+    })
+}
+
+fn interface(value: &DeValue<'_>) -> Result<InterfaceName, String> {
+    InterfaceName::new(&values::string(value)?).map_err(|error| error.to_string())
 }
 
 pub(super) fn read_admin(section: Option<Section<'_>>, directory: &Path) -> AdminConfig {

@@ -6,6 +6,7 @@ use crate::config::{
     Announcement, AnnouncementKind, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role,
     SessionOptions, SpeakerConfig,
 };
+use crate::fib::FibPool;
 use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -120,6 +121,17 @@ struct Fib {
     table: Table,
     protocol: u8,
     metric: u32,
+    pools: Vec<Pool>,
+}
+
+#[derive(Serialize)]
+struct Pool {
+    prefix: IpNet,
+    program: bool,
+    encapsulation: &'static str,
+    when: &'static str,
+    device: Option<String>,
+    subnet: Option<IpNet>,
 }
 
 #[derive(Serialize)]
@@ -249,7 +261,16 @@ impl RouteKeys {
 impl Fib {
     fn of(fib: &FibSection) -> Self {
         let table = table_name(fib.table).map_or(Table::Number(fib.table), Table::Name);
-        Self { table, protocol: fib.protocol, metric: fib.metric }
+        let pool = |pool: &FibPool| Pool {
+            prefix: pool.prefix,
+            program: pool.program,
+            encapsulation: pool.encapsulation.as_str(),
+            when: pool.when.as_str(),
+            device: pool.device.as_ref().map(ToString::to_string),
+            subnet: pool.subnet,
+        };
+        let pools = fib.pools.iter().map(pool).collect();
+        Self { table, protocol: fib.protocol, metric: fib.metric, pools }
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::filter::{Action, Condition, Then};
 use crate::config::{AnnouncementKind, NextHopMode, PolicyRef, Role};
+use crate::fib::{Encapsulation, EncapsulationWhen, FibPool};
 
 fn surroundings(program: Program) -> Surroundings {
     Surroundings {
@@ -150,6 +151,17 @@ table = 100
 protocol = 80
 metric = 20
 
+[[fib.pools]]
+prefix = "192.168.0.0/16"
+encapsulation = "ipip"
+when = "cross-subnet"
+device = "tunl1"
+subnet = "10.0.0.0/24"
+
+[[fib.pools]]
+prefix = "172.16.0.0/16"
+program = false
+
 [etcd]
 endpoints = ["http://127.0.0.1:2379"]
 model = "registry"
@@ -198,10 +210,37 @@ fn every_key_is_read() {
     );
     assert_eq!(service.communities[0].to_string(), "64512:1");
     assert_eq!(speaker.announcements[&"fd00:1::/64".parse().unwrap()].kind, AnnouncementKind::Block);
-    assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
+    let tunnelled = FibPool {
+        encapsulation: Encapsulation::Ipip,
+        when: EncapsulationWhen::CrossSubnet,
+        device: Some("tunl1".parse().unwrap()),
+        subnet: Some("10.0.0.0/24".parse().unwrap()),
+        ..FibPool::new("192.168.0.0/16".parse().unwrap())
+    };
+    let not_ours = FibPool { program: false, ..FibPool::new("172.16.0.0/16".parse().unwrap()) };
+    let pools = vec![tunnelled, not_ours];
+    assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20, pools }));
     assert_eq!(config.etcd.as_ref().unwrap().model, EtcdModel::Registry);
     assert_eq!(config.admin.listen, None);
     assert_eq!(config.notes, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_wrong_with_a_pool_is_told_at_its_key() {
+    let text = "[fib]\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\nencapsulation = \"vxlna\"\n\
+                [[fib.pools]]\nprefix = \"10.1.0.0/16\"\ndevice = \"a name too long for a device\"\n\
+                [[fib.pools]]\nprogramm = false\n";
+    assert_eq!(
+        problems(text),
+        [
+            "bgp.toml:4:17: fib.pools[0].encapsulation: \"vxlna\" is unknown; did you mean \"vxlan\"?",
+            "bgp.toml:6:10: fib.pools[1].prefix: 10.1.0.0/16 is a pool already",
+            "bgp.toml:7:10: fib.pools[1].device: \"a name too long for a device\" cannot be the name of a \
+             network interface",
+            "bgp.toml:8:1: fib.pools[2].prefix: is missing",
+            "bgp.toml:9:1: fib.pools[2].programm: unknown key; did you mean \"program\"?",
+        ]
+    );
 }
 
 #[test]

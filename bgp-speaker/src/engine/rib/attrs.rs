@@ -37,6 +37,8 @@ struct Entry {
 }
 
 const FREE: u32 = u32::MAX;
+/// Places for more sets than this are not kept once there is none.
+const EMPTY_MAX: usize = 4096;
 
 /// All attribute sets of a speaker, over all families. One per speaker.
 #[derive(Debug, Default)]
@@ -161,7 +163,10 @@ impl AttrTable {
             self.free.push(id);
         }
         self.unreferenced = unreferenced;
-        if self.octets.is_sparse() {
+        if self.index.is_empty() && self.entries.len() > EMPTY_MAX {
+            let hasher = std::mem::take(&mut self.hasher);
+            *self = Self { hasher, ..Self::default() };
+        } else if self.octets.is_sparse() {
             let live = self.entries.iter_mut().filter(|entry| entry.references != FREE);
             self.octets.compact(live.map(|entry| &mut entry.wire));
         }

@@ -3,7 +3,7 @@
 /// Lengths are rounded up to this, so that a freed place fits the next string of about the same length.
 const GRAIN: usize = 8;
 /// Free places up to this many octets are not worth moving the others together.
-const SLACK: usize = 1024 * 1024;
+const SLACK: usize = 64 * 1024;
 
 /// A string's place.
 #[derive(Clone, Copy, Debug)]

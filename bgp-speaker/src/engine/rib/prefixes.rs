@@ -112,6 +112,20 @@ impl PrefixTable {
         }
     }
 
+    /// Forgets all prefixes but these.
+    pub fn retain(&mut self, is_kept: impl Fn(PrefixId) -> bool) {
+        let (octets, stride, hasher) = (&self.octets, self.stride, &self.hasher);
+        let ids = 0..(octets.len() / stride) as u32;
+        let (kept, free): (Vec<u32>, Vec<u32>) = ids.partition(|id| is_kept(PrefixId(*id)));
+        let mut index = HashTable::with_capacity(kept.len());
+        for id in kept {
+            let hash = |&id: &u32| hasher.hash_one(key_of(octets, stride, id));
+            index.insert_unique(hash(&id), id, hash);
+        }
+        self.index = index;
+        self.free = free;
+    }
+
     /// All live ids, in no particular order.
     pub fn ids(&self) -> impl Iterator<Item = PrefixId> + '_ {
         self.index.iter().map(|&id| PrefixId(id))
@@ -149,6 +163,18 @@ mod tests {
         let short = table.insert(&[8, 0xfd]);
         assert_eq!(table.key(short), &[8, 0xfd]);
         assert_eq!(table.find(&[8, 0xfd]), Some(short));
+    }
+
+    #[test]
+    fn what_is_not_retained_is_forgotten_and_its_ids_are_used_again() {
+        let mut table = PrefixTable::new(4);
+        let key = |i: u32| [vec![32], i.to_be_bytes().to_vec()].concat();
+        (0..100).for_each(|i| _ = table.insert(&key(i)));
+        table.remove(PrefixId(7));
+        table.retain(|id| id.0 >= 90);
+        assert_eq!((table.len(), table.find(&key(89)), table.find(&key(95))), (10, None, Some(PrefixId(95))));
+        assert!((1000..1090).all(|i| table.insert(&key(i)).0 < 90));
+        assert_eq!(table.insert(&key(2000)), PrefixId(100));
     }
 
     #[test]

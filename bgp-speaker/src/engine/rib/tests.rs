@@ -109,6 +109,29 @@ fn an_emptied_prefix_keeps_its_id_while_somebody_holds_it() {
 }
 
 #[test]
+fn many_emptied_prefixes_are_forgotten_together_once_they_are_half_of_the_table() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let a = attr(&mut attrs, 20);
+    let key = |i: u32| [&[32][..], &i.to_be_bytes()].concat();
+    (0..20_000).for_each(|i| _ = rib.announce(&mut attrs, &key(i), path(1, a)));
+    decide(&mut rib, &mut attrs);
+    let mut withdraw = |rib: &mut Rib, from, to| {
+        (from..to).for_each(|i| assert!(rib.withdraw(&mut attrs, &key(i), Source(1), 0)));
+        decide(rib, &mut attrs);
+        rib.reclaim(|id| id.0 == 3);
+    };
+    withdraw(&mut rib, 0, 9_000);
+    assert_eq!(rib.prefixes.len(), 20_000);
+    withdraw(&mut rib, 9_000, 12_000);
+    assert_eq!(
+        (rib.prefixes.len(), rib.prefixes.find(&key(3)).is_some(), rib.emptied_count()),
+        (8001, true, 1)
+    );
+    rib.reclaim(|_| false);
+    assert_eq!((rib.prefixes.len(), rib.path_count()), (8000, 8000));
+}
+
+#[test]
 fn an_undecided_prefix_waits() {
     let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
     let a = attr(&mut attrs, 20);

@@ -25,6 +25,9 @@ macro_rules! export_view {
 }
 pub(super) use export_view;
 
+/// Room for so many changes is kept from one batch to the next.
+const SCRATCH_CHANGES: usize = 4096;
+
 impl Engine {
     /// Selects routes for all prefixes that changed, tells the update groups, and lets new members join.
     /// `in_use` says whether a subscriber still needs the id of a prefix that has no path any more; those that lose
@@ -81,6 +84,7 @@ impl Engine {
             self.note_change(family, change);
         }
         changes.clear();
+        changes.shrink_to(SCRATCH_CHANGES);
         self.scratch.changes = changes;
     }
 

@@ -212,10 +212,14 @@ impl Engine {
     }
 
     fn perform(&mut self, now: MonoTime, source: Source, direction: Direction, actions: &mut Vec<Action>) {
+        let mut is_stuck = false;
         for action in actions.drain(..) {
             match action {
                 Action::Connect => self.start_connect(source, direction),
-                Action::Send(message) => self.send(source, direction, &message),
+                Action::Send(message) => {
+                    is_stuck |= *message == Message::Keepalive && self.is_stuck(now, source, direction);
+                    self.send(source, direction, &message);
+                }
                 Action::Close => self.close(source, direction),
                 Action::Up => self.session_up(now, source, direction),
                 Action::Down(reason) => self.session_down(now, source, direction, reason),
@@ -233,6 +237,19 @@ impl Engine {
         if let Some(at) = deadline {
             self.deadlines.arm(Owner::Session(source, direction), at);
         }
+        if is_stuck {
+            self.drive(now, source, direction, Event::Stop(Notification::send_hold_timer_expired()));
+        }
+    }
+
+    /// Has the neighbour taken nothing for too long (RFC 9687)?
+    fn is_stuck(&mut self, now: MonoTime, source: Source, direction: Direction) -> bool {
+        let Some(peer) = self.peers[source.0 as usize].as_deref() else { return false };
+        let connection = &peer.connections[direction.index()];
+        let Some(conn) = connection.conn.and_then(|id| self.conns.get_mut(&id)) else { return false };
+        let hold_time = connection.session.negotiated().and_then(|negotiated| negotiated.hold_time);
+        let is_waiting = conn.is_waiting();
+        conn.send_hold.has_expired(now, is_waiting, hold_time.unwrap_or_default())
     }
 
     fn start_connect(&mut self, source: Source, direction: Direction) {

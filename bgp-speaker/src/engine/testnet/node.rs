@@ -130,7 +130,7 @@ impl Node {
     /// The subscriber remembers which prefixes it is to be told about.
     pub(super) fn note_changes(&mut self) {
         let Host::Speaker(engine) = &mut self.host else { return };
-        self.untold.extend(engine.take_route_changes().map(|change| (change.family, change.id)));
+        self.untold.extend(engine.take_route_changes().into_iter().map(|change| (change.family, change.id)));
     }
 
     /// The subscriber reads the latest state of up to so many prefixes. Nothing may be undecided.

@@ -373,3 +373,24 @@ fn connections_from_a_neighbours_address_do_not_put_our_own_attempts_off() {
     }
     assert!(network.is_up(speaker, neighbor));
 }
+
+#[test]
+fn who_sends_but_never_reads_loses_its_session() {
+    let mut stage = Stage::new();
+    let stream = stage.session();
+    stage.network.stall(stage.nodes[0], stage.stranger);
+    // More than the connection takes: something is always waiting to be written.
+    stage.network.weather.window_bytes = 40;
+    let mut minutes = 0;
+    while stage.state() == "Established" {
+        minutes += 1;
+        assert!(minutes < 12, "still up");
+        (0..3).for_each(|_| {
+            stage.network.say(stage.stranger, stream, &keepalive());
+            stage.network.run(20 * SECOND);
+        });
+    }
+    assert!(minutes >= 8, "down after {minutes} minutes");
+    let neighbor = stage.network.neighbor(stage.nodes[0], stage.stranger).expect("listed");
+    assert!(neighbor.last_error.is_some_and(|error| error.contains("Send Hold Timer Expired")));
+}

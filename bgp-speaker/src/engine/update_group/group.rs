@@ -378,17 +378,19 @@ impl UpdateGroup {
 
     /// The exact split horizon: see [`UpdateGroup::note`].
     fn unlearn_own(&mut self, view: &ExportView<'_>, wake: &mut impl FnMut(Source)) {
-        for (id, source) in std::mem::take(&mut self.unlearn) {
-            if view.rib.best(id).is_none_or(|path| path.source != source) {
-                continue;
-            }
-            self.dump.iter_mut().for_each(|dump| dump.displaced.push((id, source)));
+        let mut unlearn = std::mem::take(&mut self.unlearn);
+        unlearn.retain(|(id, source)| view.rib.best(*id).is_some_and(|path| path.source == *source));
+        self.dump.iter_mut().for_each(|dump| dump.displaced.extend_from_slice(&unlearn));
+        unlearn.sort_unstable_by_key(|(id, source)| (*source, *id));
+        for own in unlearn.chunk_by(|a, b| a.1 == b.1) {
+            let source = own[0].1;
+            let ids = own.iter().map(|(id, _)| *id);
             let Some(member) = self.members.get_mut(source) else { continue };
             if let Some(dirty) = &mut member.dirty {
-                dirty.insert(id);
+                ids.for_each(|id| _ = dirty.insert(id));
                 continue;
             }
-            let items = self.withdrawals_for_one(view, &[id]);
+            let items = self.withdrawals_for_one(view, &ids.collect::<Vec<_>>());
             if let Some(member) = self.members.get_mut(source) {
                 member.private.extend(items);
                 wake(source);
