@@ -6,7 +6,7 @@ use crate::config::{
 use crate::engine::{BestRoute, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
 use crate::io::{Driver, DriverParts, ListenError};
-use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
+use crate::view::{ExplainView, MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
 use bgp_proto::{Asn, BgpId, NextHop};
 use ipnet::IpNet;
 use std::collections::VecDeque;
@@ -395,6 +395,23 @@ impl SpeakerHandle {
             Some(fib) => Some(fib.details().await),
             None => None,
         }
+    }
+
+    /// Why a prefix is where it is: its paths and how they compare, whom it is told and why not, and what the kernel
+    /// does with it. With `to`, of those whom it is told only this neighbour.
+    ///
+    /// # Errors
+    /// There is no such neighbour, or the speaker has stopped.
+    pub async fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Result<ExplainView, QueryError> {
+        let told = self.ask(|reply| Command::Explain(prefix, to, reply)).await?;
+        #[allow(unused_mut, reason = "mutated with feature fib")]
+        let mut view =
+            told.ok_or(QueryError::UnknownNeighbor(to.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))?;
+        #[cfg(feature = "fib")]
+        {
+            view.kernel = self.explain_fib(prefix).await;
+        }
+        Ok(view)
     }
 
     /// What the kernel does with a prefix and why, in words: a line for the route, and one for each of its next hops.

@@ -1,8 +1,10 @@
 //! What a running speaker tells about itself: plain values, shared by the library, the admin API and the
 //! command line. Field names are the documented JSON.
 
+mod explain;
 mod plan;
 
+pub use explain::{ExplainView, ExplainedExport, ExplainedPath};
 pub use plan::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 
 use crate::config::Family;

@@ -71,6 +71,7 @@ fn reads() -> Router<Arc<Admin>> {
         .route("/v1/neighbors", get(reads::neighbors))
         .route("/v1/neighbors/{address}", get(reads::neighbor))
         .route("/v1/routes", get(reads::routes))
+        .route("/v1/explain", get(reads::explain))
         .route("/v1/fib", get(reads::fib))
         .route("/v1/nodes", get(reads::nodes))
         .route("/v1/plan", get(reads::plan))

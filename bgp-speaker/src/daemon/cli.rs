@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod drain;
+mod explain;
 mod neighbors;
 mod node;
 mod output;
@@ -41,6 +42,8 @@ enum Command {
     Neighbors(neighbors::NeighborsArgs),
     /// Show routes
     Routes(routes::RoutesArgs),
+    /// Show why a prefix is where it is: its paths, whom it is told, what the kernel does with it
+    Explain(explain::ExplainArgs),
     /// Show the nodes that registered themselves
     Node(node::NodeArgs),
     /// Print changes as they happen
@@ -151,6 +154,7 @@ fn execute(program: Program, command: Command) -> Result<(), Failure> {
             Command::Status(args) => status::status(&args).await,
             Command::Neighbors(args) => neighbors::neighbors(&args).await,
             Command::Routes(args) => routes::routes(&args).await,
+            Command::Explain(args) => explain::explain(&args).await,
             Command::Node(args) => node::node(&args).await,
             Command::Watch(args) => watch::watch(&args).await,
             Command::Drain(args) => drain::drain(&args).await,
@@ -184,6 +188,7 @@ mod tests {
             "x routes --received 10.0.0.2",
             "x routes --advertised fd00::2 --json",
             "x routes --best",
+            "x explain 10.0.0.0/8 --to 10.0.0.2 --json",
             "x node list --json",
             "x node show node-a --socket /tmp/a.sock",
             "x watch --routes",

@@ -12,6 +12,7 @@
 use super::rib::AttrRecord;
 use bgp_proto::BgpId;
 use std::cmp::{Ordering, Reverse};
+use std::fmt;
 use std::net::IpAddr;
 
 /// One path, with what the steps read.
@@ -68,6 +69,24 @@ pub enum DecisionStep {
     PathId,
 }
 
+impl fmt::Display for DecisionStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DecisionStep::OnlyPath => "being the only path",
+            DecisionStep::Local => "being originated here",
+            DecisionStep::LocalPref => "LOCAL_PREF (the higher one wins)",
+            DecisionStep::AsPathLength => "the length of AS_PATH (the shorter one wins)",
+            DecisionStep::Origin => "ORIGIN (IGP wins over EGP over incomplete)",
+            DecisionStep::Med => "MULTI_EXIT_DISC (the lower one wins among paths from one AS)",
+            DecisionStep::External => "the kind of session (eBGP wins over iBGP)",
+            DecisionStep::RouterId => "the identifier of its originator (the lower one wins)",
+            DecisionStep::ClusterListLength => "the length of CLUSTER_LIST (the shorter one wins)",
+            DecisionStep::PeerAddress => "the neighbour's address (the lower one wins)",
+            DecisionStep::PathId => "the path identifier (the lower one wins)",
+        })
+    }
+}
+
 /// The winner among at least one candidate, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selected {
@@ -86,18 +105,24 @@ pub fn select_best(candidates: &[Candidate]) -> Option<Selected> {
             break;
         }
         let before = left.len();
-        match step {
-            DecisionStep::Med => remove_by_med(candidates, &mut left),
-            _ => {
-                let best = left.iter().map(|&i| rank(*step, &candidates[i])).min();
-                left.retain(|&i| Some(rank(*step, &candidates[i])) == best);
-            }
-        }
+        eliminate(*step, candidates, &mut left);
         if left.len() < before {
             decided_by = *step;
         }
     }
     left.first().map(|&index| Selected { index, decided_by })
+}
+
+/// The step by which each candidate lost; `None` for the best.
+pub fn losses(candidates: &[Candidate]) -> Vec<Option<DecisionStep>> {
+    let mut losses = vec![None; candidates.len()];
+    let mut left: Vec<usize> = (0..candidates.len()).collect();
+    for step in STEPS {
+        let before = left.clone();
+        eliminate(*step, candidates, &mut left);
+        before.iter().filter(|index| !left.contains(index)).for_each(|index| losses[*index] = Some(*step));
+    }
+    losses
 }
 
 /// Is a path that comes new to a prefix better than the best one until now? `None`: these two alone do not tell.
@@ -127,6 +152,15 @@ const STEPS: &[DecisionStep] = &[
     DecisionStep::PeerAddress,
     DecisionStep::PathId,
 ];
+
+/// Removes the losers of a step.
+fn eliminate(step: DecisionStep, candidates: &[Candidate], left: &mut Vec<usize>) {
+    if step == DecisionStep::Med {
+        return remove_by_med(candidates, left);
+    }
+    let best = left.iter().map(|&i| rank(step, &candidates[i])).min();
+    left.retain(|&i| Some(rank(step, &candidates[i])) == best);
+}
 
 /// Lower is better.
 fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
@@ -237,6 +271,21 @@ mod tests {
         };
         assert_wins(DecisionStep::PeerAddress, originated(peer(2, false)), originated(peer(3, false)));
         assert_wins(DecisionStep::PathId, (record(), peer(2, false), 1), (record(), peer(2, false), 2));
+    }
+
+    #[test]
+    fn each_loser_is_told_its_step() {
+        let with = |change: fn(&mut AttrRecord), last| {
+            let mut record = record();
+            change(&mut record);
+            Candidate { record, origin: peer(last, false), path_id: 0 }
+        };
+        let candidates =
+            [with(|_| (), 9), with(|r| r.local_pref = 50, 1), with(|r| r.med = 7, 2), with(|_| (), 5)];
+        let expected =
+            [Some(DecisionStep::RouterId), Some(DecisionStep::LocalPref), Some(DecisionStep::Med), None];
+        assert_eq!(losses(&candidates), expected);
+        assert_eq!(losses(&candidates[..1]), [None]);
     }
 
     #[test]

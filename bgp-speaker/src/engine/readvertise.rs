@@ -2,6 +2,7 @@
 
 use super::rib::AttrRecord;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a source or a destination of routes is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +29,20 @@ pub enum Refusal {
     Policy,
     /// We have no next hop of that family to give.
     NoNextHop,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::IbgpToIbgp => {
+                "what one iBGP peer tells is not told another; a reflector tells its clients"
+            }
+            Refusal::NoAdvertise => "the community NO_ADVERTISE",
+            Refusal::NoExport => "the community NO_EXPORT, towards another AS",
+            Refusal::Policy => "the export policy",
+            Refusal::NoNextHop => "there is no next hop of that family to give",
+        })
+    }
 }
 
 /// Checks the rules that do not depend on policy. `from` is `None` for what we originate.

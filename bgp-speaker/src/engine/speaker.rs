@@ -4,6 +4,7 @@ mod apply;
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
 mod convergence;
+mod explain;
 mod flush;
 mod import;
 mod import_filter;

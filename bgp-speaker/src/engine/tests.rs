@@ -12,6 +12,7 @@ mod bad_input;
 mod collisions;
 mod configuration;
 mod dynamic;
+mod explain;
 mod external;
 mod filters;
 mod internal;

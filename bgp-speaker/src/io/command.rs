@@ -3,7 +3,8 @@
 use crate::config::{SpeakerConfig, Step};
 use crate::engine::StopMode;
 use crate::speaker::{ApplyError, RouteChange};
-use crate::view::{MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
+use crate::view::{ExplainView, MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
+use ipnet::IpNet;
 use std::net::IpAddr;
 use tokio::sync::oneshot;
 
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Neighbors(Reply<Vec<NeighborView>>),
     /// `None`: no such neighbour.
     Routes(Box<RouteQuery>, Reply<Option<(Vec<RouteView>, bool)>>),
+    /// Of a prefix, perhaps only towards one neighbour. `None`: no such neighbour.
+    Explain(IpNet, Option<IpAddr>, Reply<Option<ExplainView>>),
     Metrics(Reply<MetricsView>),
     /// Is there such a neighbour?
     Reset(IpAddr, Reply<bool>),

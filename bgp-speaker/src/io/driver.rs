@@ -357,6 +357,7 @@ impl Driver {
             }
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
             Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
+            Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
             Command::Metrics(reply) => _ = reply.send(self.engine.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),

@@ -5,7 +5,9 @@ use super::answer::{ApiError, unknown_neighbor};
 use crate::cluster::registry::NodeRecord;
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
-use crate::view::{FibDetailsView, NeighborView, PlanView, RouteQuery, RouteTable, RouteView, StatusView};
+use crate::view::{
+    ExplainView, FibDetailsView, NeighborView, PlanView, RouteQuery, RouteTable, RouteView, StatusView,
+};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -147,6 +149,25 @@ pub(super) async fn routes(
     let query = params?.0.into_query()?;
     let list = admin.handle.routes(query).await?;
     Ok(Json(RoutesAnswer { routes: list.routes, truncated: list.truncated }))
+}
+
+/// `?prefix=&to=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainParams {
+    prefix: String,
+    to: Option<String>,
+}
+
+pub(super) async fn explain(
+    State(admin): State<Arc<Admin>>,
+    params: Result<Query<ExplainParams>, QueryRejection>,
+) -> Result<Json<ExplainView>, ApiError> {
+    let params = params?.0;
+    let prefix = prefix_from_text(&params.prefix)
+        .map_err(|error| ApiError::bad_request(format!("prefix: {error}")))?;
+    let to = params.to.filter(|text| !text.is_empty()).map(|text| neighbor_address(&text)).transpose()?;
+    Ok(Json(admin.handle.explain(prefix, to).await?))
 }
 
 /// A neighbour's address out of a path or query.

@@ -78,6 +78,7 @@ async fn every_read_answers_on_both_sides() {
         "/v1/neighbors",
         "/v1/neighbors/127.0.0.2",
         "/v1/routes",
+        "/v1/explain?prefix=192.168.1.0/26&to=127.0.0.2",
         "/v1/routes?prefix=192.168.0.0%2F16&longer=true&table=best&limit=5",
         "/v1/routes?table=received&neighbor=127.0.0.2",
         "/v1/fib",

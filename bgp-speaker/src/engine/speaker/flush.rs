@@ -357,7 +357,7 @@ pub(super) fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) 
     select_best(&candidates).map_or(0, |selected| selected.index)
 }
 
-fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Candidate {
+pub(super) fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Candidate {
     Candidate {
         record: attrs.record(path.attr),
         origin: origin_of(sources, path.source),

@@ -218,7 +218,7 @@ impl Engine {
         Some(self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop)))
     }
 
-    fn route(
+    pub(super) fn route(
         &self,
         family: Family,
         prefix: IpNet,

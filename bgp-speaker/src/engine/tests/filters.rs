@@ -16,11 +16,11 @@ fn tag(text: &str) -> Action {
 }
 
 /// A filter whose rules leave everything else to pass.
-fn filter(rules: impl IntoIterator<Item = Rule>) -> Filter {
+pub(super) fn filter(rules: impl IntoIterator<Item = Rule>) -> Filter {
     Filter { rules: rules.into_iter().collect(), default: Then::Accept }
 }
 
-fn reject(texts: &[&str]) -> Rule {
+pub(super) fn reject(texts: &[&str]) -> Rule {
     Rule::new(Then::Reject).when(Condition::prefix_in(prefixes(texts)))
 }
 
@@ -33,7 +33,7 @@ fn named(name: &str) -> PolicyRef {
 }
 
 /// A star whose reflector sends its clients what `filter` lets through.
-fn star_with_export(network: &mut Network, count: u32, filter: Filter) -> Vec<NodeId> {
+pub(super) fn star_with_export(network: &mut Network, count: u32, filter: Filter) -> Vec<NodeId> {
     let nodes = star(network, count);
     network.apply(nodes[0], |config| {
         define(config, "out", filter);

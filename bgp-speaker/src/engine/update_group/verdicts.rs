@@ -94,14 +94,7 @@ impl Verdicts {
             Some((_, passed)) => passed,
             None => {
                 let prefix = bgp_proto::decode_prefix(key.family.afi_safi(), view.rib.prefixes.key(id))?;
-                let route = FilterRoute {
-                    prefix,
-                    attributes: &slot.attributes,
-                    next_hop: set.next_hop,
-                    neighbor: view.source(path.source).map(|source| source.address),
-                    interface: interface(view, policy, path, &prefix),
-                    session: session_kind(key.relation),
-                };
+                let route = filter_route(view, key, &slot.attributes, prefix, path);
                 let passed = self.evaluate(policy, &route);
                 if !policy.reads_prefix() {
                     slot.said = Some((path.source, passed));
@@ -111,6 +104,19 @@ impl Verdicts {
         };
         self.slots[index] = Some(slot);
         passed
+    }
+
+    /// The rules that match a path, in order, whatever becomes of it.
+    pub fn trace(view: &ExportView<'_>, key: &GroupKey, id: PrefixId, path: Path) -> Vec<RuleId> {
+        let mut matched = Vec::new();
+        let prefix = bgp_proto::decode_prefix(key.family.afi_safi(), view.rib.prefixes.key(id));
+        let set = view.attrs.set(path.attr);
+        let attributes = decode_canonical(set.wire);
+        if let Some(prefix) = prefix {
+            let route = filter_route(view, key, &attributes, prefix, path);
+            key.export.evaluate(&route, |rule| matched.push(rule));
+        }
+        matched
     }
 
     fn evaluate(&mut self, policy: &Policy, route: &FilterRoute<'_>) -> Option<Passed> {
@@ -161,6 +167,23 @@ impl Verdicts {
     fn rules(&self, id: ChangesId) -> &[RuleId] {
         let index = (id.0 as usize).checked_sub(1);
         index.and_then(|index| self.changes.get(index)).map_or(&[], |rules| rules)
+    }
+}
+
+fn filter_route<'a>(
+    view: &ExportView<'a>,
+    key: &GroupKey,
+    attributes: &'a PathAttributes,
+    prefix: IpNet,
+    path: Path,
+) -> FilterRoute<'a> {
+    FilterRoute {
+        prefix,
+        attributes,
+        next_hop: view.attrs.set(path.attr).next_hop,
+        neighbor: view.source(path.source).map(|source| source.address),
+        interface: interface(view, &key.export, path, &prefix),
+        session: session_kind(key.relation),
     }
 }
 

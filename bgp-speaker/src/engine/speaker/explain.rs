@@ -1,0 +1,133 @@
+//! Why a prefix is where it is. Nothing here changes anything.
+
+use super::Engine;
+use super::flush::{candidate, export_view};
+use crate::config::Family;
+use crate::engine::decision::{Candidate, losses};
+use crate::engine::policy::Policy;
+use crate::engine::rib::{Path, PrefixId, Source};
+use crate::engine::update_group::{ExportView, UpdateGroup, Verdicts, export};
+use crate::engine::wire::decode_canonical;
+use crate::view::{ExplainView, ExplainedExport, ExplainedPath, RouteView};
+use bgp_proto::encode_prefix;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+impl Engine {
+    /// Why this prefix is where it is; with `to`, of its exports only those to that neighbour. `None`: no such neighbour.
+    pub fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Option<ExplainView> {
+        let to = match to {
+            Some(address) => Some(*self.by_address.get(&address)?),
+            None => None,
+        };
+        let prefix = prefix.trunc();
+        let family = Family::of(&prefix);
+        let rib = &self.ribs[family.index()];
+        let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
+        let length = encode_prefix(prefix, &mut key);
+        let id = rib.prefixes.find(&key[..length]);
+        let best = id.and_then(|id| Some((id, rib.best(id).filter(|_| !rib.is_undecided(id))?)));
+        Some(ExplainView {
+            prefix,
+            paths: id.map_or_else(Vec::new, |id| self.explained_paths(family, prefix, id)),
+            is_undecided: id.is_some_and(|id| rib.is_undecided(id)),
+            exports: best.map_or_else(Vec::new, |(id, path)| self.explained_exports(family, id, path, to)),
+            kernel: Vec::new(),
+        })
+    }
+
+    fn explained_paths(&self, family: Family, prefix: IpNet, id: PrefixId) -> Vec<ExplainedPath> {
+        let rib = &self.ribs[family.index()];
+        let paths: Vec<(Path, bool)> = rib.paths(id).collect();
+        let candidates: Vec<Candidate> =
+            paths.iter().map(|(path, _)| candidate(&self.attrs, &self.sources, path)).collect();
+        let losses = losses(&candidates);
+        let is_decided = !rib.is_undecided(id);
+        let decided_by = losses.iter().flatten().max();
+        let explained = paths.iter().zip(&losses).enumerate().map(|(position, ((path, stale), loss))| {
+            let set = self.attrs.set(path.attr);
+            let route = self.route(family, prefix, *path, &decode_canonical(set.wire), set.next_hop);
+            let because = match (loss, decided_by) {
+                (Some(step), _) => format!("lost by {step}"),
+                (None, Some(step)) => format!("best by {step}"),
+                (None, None) => "the only path".to_owned(),
+            };
+            let best = position == 0 && is_decided;
+            ExplainedPath { route: RouteView { best, stale: *stale, ..route }, because }
+        });
+        explained.collect()
+    }
+
+    fn explained_exports(
+        &self,
+        family: Family,
+        id: PrefixId,
+        path: Path,
+        to: Option<Source>,
+    ) -> Vec<ExplainedExport> {
+        let mut exports = Vec::new();
+        let mut without: Vec<String> = Vec::new();
+        for peer in self.peers.iter().flatten().filter(|peer| to.is_none_or(|to| to == peer.source)) {
+            if self.group_of(peer.source, family).is_none() {
+                without.push(peer.neighbor.address.to_string());
+            }
+        }
+        let wanted = |source: Source| to.is_none_or(|to| to == source);
+        for group in self.groups.iter().flatten().filter(|group| group.key.family == family) {
+            let members = self
+                .by_address
+                .iter()
+                .filter(|(_, source)| wanted(**source) && group.member(**source).is_some());
+            let (own, others): (Vec<_>, Vec<_>) = members.partition(|(_, source)| **source == path.source);
+            let addresses = |list: Vec<(&IpAddr, &Source)>| {
+                list.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>()
+            };
+            if !own.is_empty() {
+                exports.push(refused(addresses(own), "it is where the best path came from"));
+            }
+            if !others.is_empty() {
+                exports.push(explained(&export_view!(self, family), group, id, path, addresses(others)));
+            }
+        }
+        if !without.is_empty() {
+            exports.push(refused(without, &format!("no session with {family}")));
+        }
+        exports
+    }
+}
+
+fn refused(neighbors: Vec<String>, because: &str) -> ExplainedExport {
+    ExplainedExport {
+        neighbors,
+        is_advertised: false,
+        next_hop: None,
+        because: because.to_owned(),
+        matched: Vec::new(),
+    }
+}
+
+fn explained(
+    view: &ExportView<'_>,
+    group: &UpdateGroup,
+    id: PrefixId,
+    path: Path,
+    neighbors: Vec<String>,
+) -> ExplainedExport {
+    let mut verdicts = Verdicts::default();
+    let matched = rules(&group.key.export, Verdicts::trace(view, &group.key, id, path));
+    match export(view, &group.key, id, path, &mut verdicts) {
+        Ok((next_hop, _)) => ExplainedExport {
+            neighbors,
+            is_advertised: true,
+            next_hop: Some(next_hop.addr().to_string()),
+            because: "nothing keeps it back".to_owned(),
+            matched,
+        },
+        Err(refusal) => ExplainedExport { matched, ..refused(neighbors, &refusal.to_string()) },
+    }
+}
+
+fn rules(policy: &Policy, matched: Vec<crate::engine::policy::RuleId>) -> Vec<String> {
+    let name = |filter: u32| policy.filters().get(filter as usize).map_or("?", |filter| filter.name.as_str());
+    matched.iter().map(|id| format!("filter {} rule {}", name(id.filter), id.rule + 1)).collect()
+}
