@@ -85,7 +85,7 @@ fn routes_of_both_families_and_all_kinds_are_installed_and_removed() {
 
             // Read back by somebody who has not written them, they are equal: nothing is changed.
             drop(fib);
-            let mut monitor = RouteMonitor::start();
+            let mut monitor = RouteMonitor::start().await;
             let fib = open(config).await;
             assert_eq!(fib.adopted(), count);
             assert_eq!(fib.remove_all().await.unwrap(), count);
@@ -119,7 +119,7 @@ fn adopting_what_is_right_changes_nothing() {
             assert!(fib.flush().await.unwrap().is_in_step());
             drop(fib);
 
-            let mut monitor = RouteMonitor::start();
+            let mut monitor = RouteMonitor::start().await;
             let fib = open(config).await;
             assert_eq!(fib.adopted(), 6);
             fib.replace_all(routes()).await.unwrap();
@@ -150,7 +150,7 @@ fn a_changed_route_is_replaced_without_a_gap() {
                 [Route::blackhole(net(v4)), Route::blackhole(net(v6))],
                 [via(v4, "10.0.0.4"), via(v6, "fd00::4")],
             ];
-            let mut monitor = RouteMonitor::start();
+            let mut monitor = RouteMonitor::start().await;
             for version in versions.iter().chain(versions.iter().rev()) {
                 fib.apply(version.iter().cloned().map(Change::Set).collect()).await.unwrap();
                 let status = fib.flush().await.unwrap();
@@ -445,7 +445,7 @@ struct RouteMonitor {
 }
 
 impl RouteMonitor {
-    fn start() -> RouteMonitor {
+    async fn start() -> RouteMonitor {
         use tokio::io::AsyncBufReadExt;
         let mut child = tokio::process::Command::new("ip")
             .args(["monitor", "route", "nexthop"])
@@ -455,12 +455,24 @@ impl RouteMonitor {
             .unwrap();
         let lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
         let mut monitor = RouteMonitor { child, lines };
-        monitor.wait_until_listening();
+        monitor.wait_until_bound();
+        // Before it listens, `ip` reads the list of links, and what it is told meanwhile is lost.
+        while monitor.hears_nothing().await {}
         monitor
     }
 
+    /// Does the monitor miss what happens now?
+    async fn hears_nothing(&mut self) -> bool {
+        let mark = format!("198.51.100.{}", MARKS.fetch_add(1, Ordering::Relaxed));
+        ip(&format!("route add blackhole {mark} table 4242"));
+        ip(&format!("route del blackhole {mark} table 4242"));
+        let is_end = |line: &str| line.contains(&mark) && line.starts_with("Deleted");
+        let heard = async { while !is_end(&self.lines.next_line().await.unwrap().unwrap()) {} };
+        tokio::time::timeout(std::time::Duration::from_millis(200), heard).await.is_err()
+    }
+
     /// The monitor's socket is bound once the kernel lists it.
-    fn wait_until_listening(&mut self) {
+    fn wait_until_bound(&mut self) {
         let pid = self.child.id().unwrap().to_string();
         let begin = std::time::Instant::now();
         loop {
