@@ -1,11 +1,12 @@
 //! The dry run: what a configuration would make of a speaker, as documented JSON.
 
 use crate::config::{
-    Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, Neighbor, NextHopMode,
-    PolicyRef, Role, SpeakerConfig, Step,
+    Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, FibRules, Neighbor,
+    NextHopMode, PolicyRef, PoolRule, Role, SpeakerConfig, Step,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// The whole answer. Sessions are sorted by name, the rest by prefix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,24 +132,32 @@ impl PlanView {
                 .values()
                 .map(|announcement| PlannedAnnouncement::new(announcement, has_fib))
                 .collect(),
-            fib: rules
-                .pools
-                .iter()
-                .map(|(pool, rule)| PlannedFib {
-                    pool: *pool,
-                    program: rule.program,
-                    encapsulation: rule.encapsulation,
-                    when: rule.when,
-                })
-                .collect(),
+            fib: PlannedFib::of(rules),
             fib_rejected: rules.rejected.iter().copied().collect(),
-            host_routes: rules
-                .host_routes
-                .iter()
-                .map(|(prefix, via)| PlannedHostRoute { prefix: *prefix, via: via.to_string() })
-                .collect(),
+            host_routes: PlannedHostRoute::of(rules),
             steps,
         }
+    }
+}
+
+impl PlannedFib {
+    /// One per pool that has a rule.
+    pub(crate) fn of(rules: &FibRules) -> Vec<Self> {
+        let planned = |(pool, rule): (&IpNet, &PoolRule)| Self {
+            pool: *pool,
+            program: rule.program,
+            encapsulation: rule.encapsulation,
+            when: rule.when,
+        };
+        rules.pools.iter().map(planned).collect()
+    }
+}
+
+impl PlannedHostRoute {
+    /// All of them.
+    pub(crate) fn of(rules: &FibRules) -> Vec<Self> {
+        let planned = |(prefix, via): (&IpNet, &IpAddr)| Self { prefix: *prefix, via: via.to_string() };
+        rules.host_routes.iter().map(planned).collect()
     }
 }
 

@@ -48,24 +48,9 @@ impl Plan {
             cluster_id: self.cluster_id.map(|id| id.to_string()),
             sessions: self.sessions.iter().map(SessionPlan::view).collect(),
             originate: self.originate.iter().map(Origination::view).collect(),
-            fib: self
-                .fib
-                .pools
-                .iter()
-                .map(|(pool, rule)| PlannedFib {
-                    pool: *pool,
-                    program: rule.program,
-                    encapsulation: rule.encapsulation,
-                    when: rule.when,
-                })
-                .collect(),
+            fib: PlannedFib::of(&self.fib),
             fib_rejected: self.fib.rejected.iter().copied().collect(),
-            host_routes: self
-                .fib
-                .host_routes
-                .iter()
-                .map(|(prefix, via)| PlannedHostRoute { prefix: *prefix, via: via.to_string() })
-                .collect(),
+            host_routes: PlannedHostRoute::of(&self.fib),
             steps,
         }
     }
