@@ -205,10 +205,24 @@ impl Engine {
     pub(super) fn drive(&mut self, now: MonoTime, source: Source, direction: Direction, event: Event) {
         let mut actions = std::mem::take(&mut self.scratch.actions);
         if let Some(peer) = self.peer_mut(source) {
-            peer.connections[direction.index()].session.handle(now, event, &mut actions);
+            let session = &mut peer.connections[direction.index()].session;
+            let before = session.kind();
+            session.handle(now, event, &mut actions);
+            let after = session.kind();
+            if before != after {
+                self.count_transition(after, &actions);
+            }
         }
         self.perform(now, source, direction, &mut actions);
         self.scratch.actions = actions;
+    }
+
+    fn count_transition(&mut self, to: StateKind, actions: &[Action]) {
+        let reason = actions.iter().find_map(|action| match action {
+            Action::Down(reason) => Some(reason.label()),
+            _ => None,
+        });
+        *self.counters.transitions.entry((to.name(), reason.unwrap_or_default())).or_default() += 1;
     }
 
     fn perform(&mut self, now: MonoTime, source: Source, direction: Direction, actions: &mut Vec<Action>) {
@@ -282,6 +296,15 @@ impl Engine {
         self.wake(id);
     }
 
+    /// UPDATEs of a group were queued for a neighbour.
+    pub(super) fn count_updates(&mut self, source: Source, count: u64) {
+        const UPDATE: &str = "update";
+        *self.counters.sent.entry(UPDATE).or_default() += count;
+        if let Some(peer) = self.peer_mut(source) {
+            *peer.messages_sent.entry(UPDATE).or_default() += count;
+        }
+    }
+
     fn close(&mut self, source: Source, direction: Direction) {
         let Some(peer) = self.peer_mut(source) else { return };
         let Some(id) = peer.connections[direction.index()].conn.take() else { return };
@@ -319,7 +342,6 @@ impl Engine {
         let (address, name) = (peer.neighbor.address, peer.neighbor.name.clone());
         let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
         tracing::info!(neighbor = %address, name, families = ?negotiated.families, "session established");
-        *self.counters.transitions.entry(("Established", "")).or_default() += 1;
         if is_connecting {
             self.drive(now, source, direction.other(), Event::OpenCollisionDump);
         }
@@ -390,7 +412,6 @@ impl Engine {
         if was_up {
             peer.state_since = now;
             tracing::info!(neighbor = %address, %reason, "session ended");
-            *self.counters.transitions.entry(("Idle", reason.label())).or_default() += 1;
             self.leave_and_keep_or_purge(now, source, &reason);
         } else if !is_collision {
             tracing::debug!(neighbor = %address, %reason, "no session");

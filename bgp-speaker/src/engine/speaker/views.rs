@@ -305,6 +305,8 @@ impl Engine {
             update_groups: groups().count() as u64,
             slow_sessions: groups().map(UpdateGroup::slow_count).sum::<usize>() as u64,
             ready: self.is_converged(),
+            // Time is kept where there is a clock.
+            ..MetricsView::default()
         }
     }
 }

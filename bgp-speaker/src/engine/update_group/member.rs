@@ -1,16 +1,16 @@
 //! A member of a group: a cursor, and what is for it alone.
 
+use super::log::Part;
 use crate::engine::rib::{Bitmap, Source};
-use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Bytes for one member alone, to be sent when its cursor has reached a position.
+/// Messages for one member alone, to be sent when its cursor has reached a position.
 #[derive(Clone, Debug)]
 pub struct PrivateItem {
     /// Not before the log's chunk at this position.
     pub at: u64,
-    /// Whole messages.
-    pub bytes: Bytes,
+    /// What it is told.
+    pub part: Part,
     /// Of what sort.
     pub kind: PrivateKind,
 }
