@@ -12,7 +12,7 @@ use crate::engine::readvertise::Relation;
 use crate::engine::rib::Source;
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
 use crate::engine::time::MonoTime;
-use bgp_proto::{BgpId, Message, Notification, NotificationCode, Open, subcode};
+use bgp_proto::{BgpId, Message, MessageType, Notification, NotificationCode, Open, subcode};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,23 +285,21 @@ impl Engine {
         let Some(peer) = self.peers[source.0 as usize].as_deref_mut() else { return };
         let Some(id) = peer.connections[direction.index()].conn else { return };
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let name = message_name(message);
         if let Err(error) = message.encode(&conn.params, &mut self.scratch.encoded) {
-            tracing::error!(neighbor = %peer.neighbor.address, %error, "cannot encode {name}");
+            tracing::error!(neighbor = %peer.neighbor.address, %error, "cannot encode {}", message.kind());
             return;
         }
-        *peer.messages_sent.entry(name).or_default() += 1;
-        *self.counters.sent.entry(name).or_default() += 1;
+        peer.messages_sent.add(message.kind(), 1);
+        self.counters.sent.add(message.kind(), 1);
         conn.control.push_back(self.scratch.encoded.split().freeze());
         self.wake(id);
     }
 
     /// UPDATEs of a group were queued for a neighbour.
     pub(super) fn count_updates(&mut self, source: Source, count: u64) {
-        const UPDATE: &str = "update";
-        *self.counters.sent.entry(UPDATE).or_default() += count;
+        self.counters.sent.add(MessageType::UPDATE, count);
         if let Some(peer) = self.peer_mut(source) {
-            *peer.messages_sent.entry(UPDATE).or_default() += count;
+            peer.messages_sent.add(MessageType::UPDATE, count);
         }
     }
 
@@ -515,16 +513,6 @@ fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration
     }
     let families = terms.families.iter().filter(|family| terms.restart_family(**family).is_some());
     Some((Duration::from_secs(u64::from(restart.restart_time_secs)), families.copied().collect()))
-}
-
-fn message_name(message: &Message) -> &'static str {
-    match message {
-        Message::Open(_) => "open",
-        Message::Update(_) => "update",
-        Message::Notification(_) => "notification",
-        Message::Keepalive => "keepalive",
-        Message::RouteRefresh(_) => "route-refresh",
-    }
 }
 
 /// Will the next attempt most likely end the same way, unless somebody changes a configuration?
