@@ -23,7 +23,7 @@ use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
 use crate::speaker::ApplyError;
 use crate::view::{MetricsView, StatusView};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
