@@ -2,7 +2,8 @@
 
 use super::Engine;
 use super::flush::export_view;
-use crate::config::{AnnouncementKind, Family, Role};
+use crate::config::{AddPaths, AnnouncementKind, Family, Role};
+use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
@@ -113,6 +114,7 @@ impl Engine {
             uptime_secs: now.since(peer.state_since).as_secs(),
             router_id: terms.map(|terms| terms.remote_id.to_string()),
             families: terms.map_or_else(Vec::new, |t| t.families.iter().map(ToString::to_string).collect()),
+            add_paths: terms.map_or_else(BTreeMap::new, |terms| add_paths(terms)),
             capabilities: terms
                 .map_or_else(Vec::new, |t| t.capabilities.iter().map(|c| format!("{c:?}")).collect()),
             hold_time_secs: terms.and_then(|terms| terms.hold_time).map(|time| time.as_secs() as u16),
@@ -245,9 +247,15 @@ impl Engine {
             large_communities: texts(&attributes.large_communities),
             originator_id: attributes.originator_id.map(|id| id.to_string()),
             cluster_list: texts(&attributes.cluster_list),
-            path_id: (path.path_id != 0).then_some(path.path_id),
+            path_id: Some(path.path_id).filter(|id| *id != 0 || self.has_path_ids(family, path.source)),
             stale: false,
         }
+    }
+
+    /// Does a source number its paths?
+    fn has_path_ids(&self, family: Family, source: Source) -> bool {
+        let established = self.peer(source).and_then(|peer| peer.established.as_ref());
+        established.is_some_and(|established| established.terms.params.add_path_rx(family.afi_safi()))
     }
 
     /// Counters and gauges.
@@ -307,4 +315,18 @@ impl Engine {
             ready: self.is_converged(),
         }
     }
+}
+
+/// What was agreed on about several paths of one prefix.
+fn add_paths(terms: &Negotiated) -> BTreeMap<String, AddPaths> {
+    let of = |family: &Family| match (
+        terms.params.add_path_rx(family.afi_safi()),
+        terms.params.add_path_tx(family.afi_safi()),
+    ) {
+        (false, false) => None,
+        (true, false) => Some(AddPaths::Receive),
+        (false, true) => Some(AddPaths::Send),
+        (true, true) => Some(AddPaths::Both),
+    };
+    terms.families.iter().filter_map(|family| Some((family.to_string(), of(family)?))).collect()
 }

@@ -1,7 +1,9 @@
 //! A plan as desired state, and as the document that a dry run prints.
 
 use super::{Origination, OriginationKind, Plan, SessionPlan, filters};
-use crate::config::{Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step};
+use crate::config::{
+    AddPaths, Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step,
+};
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -100,6 +102,7 @@ impl SessionPlan {
             restart_time: self.restart_time_secs.into(),
             password: self.password.is_some(),
             allow_own_as: self.allow_own_as,
+            add_paths: AddPaths::Off,
             import: self.import.clone(),
             export: self.export.clone(),
             families: vec![self.family()],
