@@ -301,7 +301,8 @@ impl Rib {
     /// - `ready` says whether a prefix, with its best path before, may be decided now, else it waits for
     ///   [`Rib::resume_deferred`];
     /// - `beats` says whether a new path is better than the best one until now, if these two suffice to tell;
-    /// - `select` returns the index of the best of a prefix's paths, of which there is at least one.
+    /// - `select` returns the index of the best of a prefix's paths, of which there is at least one;
+    /// - `touched`, where somebody wants to know, gets all prefixes that were decided, whatever changed of them.
     pub fn decide(
         &mut self,
         attrs: &mut AttrTable,
@@ -309,6 +310,7 @@ impl Rib {
         beats: impl Fn(&AttrTable, Path, Path) -> Option<bool>,
         select: impl Fn(&AttrTable, &[Path]) -> usize,
         changes: &mut Vec<Change>,
+        mut touched: Option<&mut Vec<PrefixId>>,
     ) {
         let mut paths = Vec::new();
         for dirty in std::mem::take(&mut self.dirty) {
@@ -330,6 +332,7 @@ impl Rib {
                     }
                 }
             }
+            touched.iter_mut().for_each(|touched| touched.push(dirty.id));
             let new = self.best(dirty.id);
             self.best_count += usize::from(new.is_some());
             self.best_count -= usize::from(dirty.old.is_some());

@@ -32,7 +32,7 @@ fn decide(rib: &mut Rib, attrs: &mut AttrTable) -> Vec<Change> {
     let beats = |attrs: &AttrTable, new: Path, old: Path| {
         (med(attrs, new) != med(attrs, old)).then(|| med(attrs, new) < med(attrs, old))
     };
-    rib.decide(attrs, |_, _, _| true, beats, select, &mut changes);
+    rib.decide(attrs, |_, _, _| true, beats, select, &mut changes, None);
     attrs.collect();
     changes
 }
@@ -137,7 +137,7 @@ fn an_undecided_prefix_waits() {
     let a = attr(&mut attrs, 20);
     rib.announce(&mut attrs, KEY, path(1, a));
     let mut changes = Vec::new();
-    rib.decide(&mut attrs, |_, _, _| false, |_, _, _| None, |_, _| 0, &mut changes);
+    rib.decide(&mut attrs, |_, _, _| false, |_, _, _| None, |_, _| 0, &mut changes, None);
     assert!(changes.is_empty() && !rib.is_dirty() && rib.is_undecided(PrefixId(0)));
     rib.resume_deferred();
     assert_eq!(decide(&mut rib, &mut attrs).len(), 1);

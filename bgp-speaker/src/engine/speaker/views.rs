@@ -8,7 +8,7 @@ use crate::engine::peer::Peer;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
-use crate::engine::update_group::{ExportView, UpdateGroup, Verdicts, export, export_attributes};
+use crate::engine::update_group::{Announce, ExportView, UpdateGroup, Verdicts, export, export_attributes};
 use crate::engine::wire::Edits;
 use crate::engine::wire::decode_canonical;
 use crate::view::{MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView};
@@ -207,17 +207,31 @@ impl Engine {
     }
 
     /// As it is on the wire to a neighbour.
-    fn advertised(&self, family: Family, prefix: IpNet, id: PrefixId, to: Source) -> Option<RouteView> {
-        let group = self.groups[self.group_of(to, family)?].as_ref()?;
+    fn advertised(&self, family: Family, prefix: IpNet, id: PrefixId, to: Source) -> Vec<RouteView> {
+        let group = self.group_of(to, family).and_then(|index| self.groups[index].as_ref());
+        let Some(group) = group else { return Vec::new() };
         let view = export_view!(self, family);
-        let path = view.rib.best(id).filter(|path| path.source != to && group.advertised().contains(id))?;
         let mut verdicts = Verdicts::default();
-        let (next_hop, changes) = export(&view, &group.key, id, path, &mut verdicts).ok()?;
-        let changed = verdicts.changed_set(&view, &group.key, path, changes);
+        let announcements: Vec<Announce> = match group.told() {
+            Some(told) => told.announcements(&view, &group.key, id, to, &mut verdicts).collect(),
+            None => {
+                let path = view.rib.best(id).filter(|_| group.advertised().contains(id));
+                let told = path.filter(|path| path.source != to).and_then(|path| {
+                    let (next_hop, changes) = export(&view, &group.key, id, path, &mut verdicts).ok()?;
+                    Some(Announce { path, next_hop, changes, id })
+                });
+                told.into_iter().collect()
+            }
+        };
         let key = crate::engine::update_group::GroupKey { four_octet_as: true, ..group.key.clone() };
-        let mut block = BytesMut::new();
-        export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut Edits::default(), &mut block);
-        Some(self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop)))
+        let views = announcements.into_iter().map(|Announce { path, next_hop, changes, .. }| {
+            let changed = verdicts.changed_set(&view, &group.key, path, changes);
+            let (mut block, mut edits) = (BytesMut::new(), Edits::default());
+            export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut edits, &mut block);
+            let route = self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop));
+            RouteView { path_id: key.add_paths.map(|_| path.path_id), ..route }
+        });
+        views.collect()
     }
 
     pub(super) fn route(

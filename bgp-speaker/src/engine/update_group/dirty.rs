@@ -17,10 +17,12 @@ impl Dirty {
         self.prefixes.insert(id);
     }
 
-    /// A path was told, or withdrawn, that the member may know of.
+    /// A path was told, or withdrawn, that the member may know of; without ADD-PATH its identifier is 0.
     pub fn insert_path(&mut self, id: PrefixId, path_id: u32) {
         self.prefixes.insert(id);
-        self.withdrawn.insert((id, path_id));
+        if path_id != 0 {
+            self.withdrawn.insert((id, path_id));
+        }
     }
 
     /// Is anything about a prefix left to be told?

@@ -1,6 +1,7 @@
 //! A member of a group: a cursor, and what is for it alone.
 
-use crate::engine::rib::{Bitmap, Source};
+use super::dirty::Dirty;
+use crate::engine::rib::Source;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -25,7 +26,7 @@ pub struct Member {
     /// Ascending by position.
     pub private: VecDeque<PrivateItem>,
     /// Present: it is slow, and these prefixes are not up to date with it.
-    pub dirty: Option<Bitmap>,
+    pub dirty: Option<Dirty>,
     /// An End-of-RIB is owed once the dirty prefixes are sent.
     pub owes_end_of_rib: bool,
     /// It asked for all routes again while there was still something for it to read.

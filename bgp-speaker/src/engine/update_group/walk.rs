@@ -6,6 +6,7 @@ use super::encode::{Announce, ExportView, encode_announcements};
 use super::group::UpdateGroup;
 use super::log::ChunkBuilder;
 use super::member::{Member, PrivateItem};
+use super::told::chosen;
 use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
 use bytes::Bytes;
@@ -47,7 +48,7 @@ impl UpdateGroup {
         let is_walking = self.is_walking();
         let Some(member) = self.members.get_mut(source) else { return };
         if let Some(dirty) = &mut member.dirty {
-            self.advertised.iter().for_each(|id| _ = dirty.insert(id));
+            self.advertised.iter().for_each(|id| dirty.insert(id));
             return;
         }
         if is_walking || !member.private.is_empty() {
@@ -98,6 +99,15 @@ impl UpdateGroup {
         let mut verdicts = Verdicts::default();
         let mut announcements: Vec<Announce> = Vec::new();
         for id in slice {
+            if let Some(told) = &mut self.told {
+                let mut paths = chosen(view, &self.key, id, &mut verdicts);
+                told.assign(id, &mut paths, |_| (), |_| debug_assert!(false, "what is told is flushed"));
+                if !paths.is_empty() {
+                    self.advertised.insert(id);
+                }
+                announcements.append(&mut paths);
+                continue;
+            }
             let Some(announce) = self.exported(view, id, &mut verdicts) else { continue };
             self.advertise(id, announce.path.source);
             announcements.push(announce);
@@ -120,7 +130,7 @@ impl UpdateGroup {
         for waiting in &dump.waiting {
             let dirty = self.members.get_mut(waiting.source).and_then(|member| member.dirty.as_mut());
             if let Some(dirty) = dirty {
-                announcements.iter().for_each(|announce| _ = dirty.insert(announce.id));
+                announcements.iter().for_each(|announce| dirty.insert(announce.id));
             }
             wake(waiting.source);
         }
