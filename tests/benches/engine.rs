@@ -47,7 +47,7 @@ fn decision(criterion: &mut Criterion) {
     let feeds: Vec<Feed> = (0..10).map(|sender| feed(&space, sender)).collect();
     let set_up = || {
         let mut rig = Rig::with_clients(10);
-        (0..9).for_each(|sender| rig.stream(sender, &feeds[sender].announce));
+        (0..9).for_each(|sender| _ = rig.stream(sender, &feeds[sender].announce));
         rig
     };
     let run = |mut rig: Rig| {

@@ -45,6 +45,7 @@ impl Engine {
         }
         self.admit_members();
         self.walk_groups();
+        self.detach_slow_members();
         self.attrs.collect();
         // Nothing undecided refers to those who have gone any more.
         self.free_slots.extend(self.left_slots.drain(..));
@@ -63,8 +64,8 @@ impl Engine {
             || self.is_walking
     }
 
-    /// Is the table being walked for members that have joined? Each [`Engine::flush`] does a slice; input and output
-    /// have their turn between two.
+    /// Is the table being walked for members that have joined, or a log looked through for those that leave it? Each
+    /// [`Engine::flush`] does a slice; input and output have their turn between two.
     pub fn is_walking(&self) -> bool {
         self.is_walking
     }
@@ -88,6 +89,19 @@ impl Engine {
             self.is_walking |= group.is_walking();
         }
         woken.into_iter().for_each(|source| self.wake_peer(source));
+    }
+
+    /// Those who hold back a log leave it, a slice at a time.
+    fn detach_slow_members(&mut self) {
+        for group in self.groups.iter_mut().flatten() {
+            if !group.is_walking() && (group.is_detaching() || group.holds_back(self.slow_log_bytes)) {
+                let rib = &mut self.ribs[group.key.family.index()];
+                let mut emptied = Vec::new();
+                group.detach_slow(&mut rib.prefixes, self.slow_log_bytes, |id| emptied.push(id));
+                emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
+                self.is_walking |= group.is_detaching();
+            }
+        }
     }
 
     pub(super) fn select_routes(&mut self, family: Family) {
@@ -147,10 +161,6 @@ impl Engine {
                     group.finish_walk(&export_view!(self, family));
                 }
                 group.settle_references(&mut self.attrs);
-                let rib = &mut self.ribs[family.index()];
-                let mut emptied = Vec::new();
-                group.detach_slow(&mut rib.prefixes, self.slow_log_bytes, |id| emptied.push(id));
-                emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
             }
         }
         woken.into_iter().for_each(|source| self.wake_peer(source));
@@ -229,6 +239,12 @@ impl Engine {
         let new = self.group_index(key);
         if new == old {
             return;
+        }
+        if let Some(group) = &mut self.groups[old] {
+            let rib = &mut self.ribs[family.index()];
+            let mut emptied = Vec::new();
+            group.detach_fully(source, &mut rib.prefixes, |id| emptied.push(id));
+            emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
         }
         let mut unread = Vec::new();
         let view = export_view!(self, family);

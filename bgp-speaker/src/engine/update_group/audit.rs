@@ -34,7 +34,14 @@ impl UpdateGroup {
         if slow != self.slow_count() {
             return Err(format!("{} slow members, {slow} found", self.slow_count()));
         }
-        let readers = self.members.iter().filter(|member| !member.is_slow()).map(|member| member.cursor);
+        let leaving = self.members.iter().filter(|member| member.is_leaving).count();
+        if leaving != self.leaving || leaving > 0 {
+            return Err(format!(
+                "{} members leave the log, {leaving} found, and it was left off",
+                self.leaving
+            ));
+        }
+        let readers = self.members.iter().filter(|member| member.reads_log()).map(|member| member.cursor);
         self.log.audit(&readers.chain(self.dump.as_ref().map(|dump| dump.at)).collect::<Vec<_>>())
     }
 

@@ -25,6 +25,11 @@ impl Dirty {
         }
     }
 
+    /// Something about each of these prefixes may have changed.
+    pub fn extend(&mut self, prefixes: &Bitmap) {
+        self.prefixes.extend(prefixes);
+    }
+
     /// Is anything about a prefix left to be told?
     pub fn contains(&self, id: PrefixId) -> bool {
         self.prefixes.contains(id)

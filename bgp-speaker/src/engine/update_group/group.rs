@@ -7,19 +7,13 @@ use super::encode::{
 };
 use super::key::GroupKey;
 use super::log::{Chunk, ChunkBuilder, Log};
-use super::member::{Member, PrivateItem};
+use super::member::{Member, PrivateItem, PrivateKind};
 use super::members::Members;
 use super::told::{ToldPaths, chosen};
 use super::verdicts::Verdicts;
-use crate::config::Family;
-use crate::engine::rib::{AttrTable, Bitmap, Change, PrefixId, PrefixTable, Source};
-use bgp_proto::{
-    AttributeCode, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams, UpdateView, frame,
-};
+use crate::engine::rib::{AttrTable, Bitmap, Change, PrefixId, Source};
 use bytes::Bytes;
 
-/// Members that hold back more of the log than this are slow.
-pub const SLOW_LOG_BYTES: usize = 16 * 1024 * 1024;
 /// How many prefixes a slow member is served at a time.
 const SLOW_BATCH: usize = 4096;
 
@@ -32,7 +26,7 @@ pub enum Reading {
     Log,
     /// It came from the table, because the member is slow; there may be more.
     Table,
-    /// It is to come from the table, which is not settled.
+    /// It is to come from the table, which is not settled, or it is not known yet what of it.
     Postponed,
 }
 
@@ -51,8 +45,9 @@ pub struct UpdateGroup {
     pub(super) log: Log,
     pub(super) dump: Option<Dump>,
     pub(super) members: Members,
-    /// How many of them are slow.
-    slow: usize,
+    /// How many of them are slow, and how many of these are still leaving the log.
+    pub(super) slow: usize,
+    pub(super) leaving: usize,
     /// Advertised prefixes by the slot of the source they came from.
     advertised_of: Vec<u32>,
 }
@@ -72,6 +67,7 @@ impl UpdateGroup {
             dump: None,
             members: Members::default(),
             slow: 0,
+            leaving: 0,
             advertised_of: Vec::new(),
         };
         group.start_walk(view);
@@ -230,63 +226,6 @@ impl UpdateGroup {
         self.told.into_iter().for_each(|told| told.release_references(attrs));
     }
 
-    /// Does the log hold more than this, so that members are to be detached?
-    pub fn holds_back(&self, limit: usize) -> bool {
-        self.log.bytes() > limit
-    }
-
-    /// Members that hold back too much of the log leave it; no walk is under way. Their prefixes that are missing from `prefixes` are
-    /// inserted again, without paths, and reported to `emptied`.
-    pub fn detach_slow(
-        &mut self,
-        prefixes: &mut PrefixTable,
-        limit: usize,
-        mut emptied: impl FnMut(PrefixId),
-    ) {
-        while self.log.bytes() > limit {
-            let first = self.log.first();
-            if self.dump.as_ref().is_some_and(|dump| dump.at == first) {
-                self.drop_dump();
-                continue;
-            }
-            if !self.members.iter().any(|member| !member.is_slow() && member.cursor == first) {
-                return;
-            }
-            self.detach_readers_at(first, prefixes, &mut emptied);
-        }
-    }
-
-    /// All who stand at a position leave the log; what it holds from there on is looked through once.
-    fn detach_readers_at(&mut self, at: u64, prefixes: &mut PrefixTable, emptied: &mut impl FnMut(PrefixId)) {
-        let (params, family) = (self.key.params(), self.key.family);
-        let mut mark = |bytes: &Bytes, dirty: &mut Dirty| {
-            for_each_prefix(bytes, &params, family, |key, path_id| {
-                let id = prefixes.find(key).unwrap_or_else(|| {
-                    let id = prefixes.insert(key);
-                    emptied(id);
-                    id
-                });
-                dirty.insert_path(id, path_id);
-            });
-        };
-        let mut unread = Dirty::default();
-        self.log.chunks_from(at).for_each(|chunk| mark(chunk.bytes(), &mut unread));
-        for member in self.members.iter_mut().filter(|member| !member.is_slow() && member.cursor == at) {
-            let mut dirty = unread.clone();
-            for item in member.private.drain(..) {
-                member.owes_end_of_rib |= item.is_end_of_rib;
-                mark(&item.bytes, &mut dirty);
-            }
-            member.dirty = Some(dirty);
-            self.slow += 1;
-            self.log.remove_reader(at);
-            tracing::warn!(
-                slot = member.source.0,
-                "neighbour reads too slowly, served from a bitmap from now on"
-            );
-        }
-    }
-
     /// Has a member asked for a refresh that it was not given yet?
     pub fn is_refresh_wanted(&self, source: Source) -> bool {
         self.members.get(source).is_some_and(|member| member.wants_refresh)
@@ -295,10 +234,12 @@ impl UpdateGroup {
     /// A session leaves.
     pub fn leave(&mut self, source: Source) {
         self.dump.iter_mut().for_each(|dump| dump.waiting.retain(|waiting| waiting.source != source));
-        match self.members.remove(source) {
-            Some(member) if member.is_slow() => self.slow -= 1,
-            Some(member) => self.log.remove_reader(member.cursor),
-            None => {}
+        if let Some(member) = self.members.remove(source) {
+            self.slow -= usize::from(member.is_slow());
+            self.leaving -= usize::from(member.is_leaving);
+            if member.reads_log() {
+                self.log.remove_reader(member.cursor);
+            }
         }
         if self.members.is_empty() {
             self.drop_dump();
@@ -316,7 +257,7 @@ impl UpdateGroup {
     ) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         if member.is_slow() {
-            return match is_settled {
+            return match is_settled && !member.is_leaving {
                 true => self.read_dirty(view, source, out),
                 false => Reading::Postponed,
             };
@@ -342,7 +283,8 @@ impl UpdateGroup {
         let withdrawals: Vec<Withdrawal> = ids.iter().copied().map(Withdrawal::of).collect();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         let at = self.log.end();
-        let item = move |chunk: Chunk| PrivateItem { at, bytes: chunk.bytes().clone(), is_end_of_rib: false };
+        let item =
+            move |chunk: Chunk| PrivateItem { at, bytes: chunk.bytes().clone(), kind: PrivateKind::Routes };
         builder.finish().into_iter().map(item)
     }
 
@@ -446,46 +388,12 @@ impl UpdateGroup {
     }
 
     pub(super) fn end_of_rib_item(&self, at: u64) -> PrivateItem {
-        PrivateItem { at, bytes: end_of_rib(self.key.family).freeze(), is_end_of_rib: true }
+        PrivateItem { at, bytes: end_of_rib(self.key.family).freeze(), kind: PrivateKind::EndOfRib }
     }
 
     fn mark_pending(&mut self, id: PrefixId) {
         if self.pending_bits.insert(id) {
             self.pending.push(id);
-        }
-    }
-}
-
-/// The prefixes in our own UPDATEs, in canonical form, and their path identifiers; 0 without ADD-PATH.
-fn for_each_prefix(
-    mut bytes: &[u8],
-    params: &SessionParams,
-    family: Family,
-    mut each: impl FnMut(&[u8], u32),
-) {
-    let afi_safi = family.afi_safi();
-    let mut all_of = |nlri: &[u8]| {
-        for nlri in NlriIter::new(nlri, afi_safi, params.add_path_rx(afi_safi)).flatten() {
-            let mut key = [0; 17];
-            let length = nlri.canonical(&mut key);
-            each(&key[..length], nlri.path_id.unwrap_or(0));
-        }
-    };
-    while let Ok(Some(message)) = frame(bytes, params) {
-        bytes = &bytes[message.bytes.len()..];
-        let Ok(update) = UpdateView::parse(message.body()) else { continue };
-        all_of(update.withdrawn);
-        all_of(update.nlri);
-        for attribute in RawAttributes::new(update.attributes).flatten() {
-            match attribute.code {
-                AttributeCode::MP_REACH_NLRI => {
-                    MpReachView::parse(attribute.value, params).iter().for_each(|mp| all_of(mp.nlri));
-                }
-                AttributeCode::MP_UNREACH_NLRI => {
-                    MpUnreachView::parse(attribute.value).iter().for_each(|mp| all_of(mp.nlri));
-                }
-                _ => {}
-            }
         }
     }
 }

@@ -176,6 +176,18 @@ impl Log {
         true
     }
 
+    /// The chunk at a position, if there is one yet.
+    pub fn chunk(&self, position: u64) -> Option<&Chunk> {
+        self.chunks_from(position).next()
+    }
+
+    /// A reader passes the chunk at a position without taking it. Call [`Log::trim`] when all who do have.
+    pub fn skip(&mut self, position: u64) {
+        if let Some(entry) = self.from(position).next() {
+            entry.unread -= 1;
+        }
+    }
+
     /// The chunks from a position on.
     pub fn chunks_from(&self, position: u64) -> impl Iterator<Item = &Chunk> {
         let skip = position.saturating_sub(self.first) as usize;
@@ -198,7 +210,8 @@ impl Log {
         self.chunks.iter_mut().skip(skip)
     }
 
-    fn trim(&mut self) {
+    /// Frees what nobody has to read any more.
+    pub fn trim(&mut self) {
         while let Some(entry) = self.chunks.front().filter(|entry| entry.unread == 0) {
             self.bytes -= entry.chunk.len();
             self.first += 1;

@@ -5,7 +5,7 @@ use super::dump::{Dump, Waiting};
 use super::encode::{Announce, ExportView, encode_announcements};
 use super::group::UpdateGroup;
 use super::log::ChunkBuilder;
-use super::member::{Member, PrivateItem};
+use super::member::{Member, PrivateItem, PrivateKind};
 use super::told::chosen;
 use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
@@ -36,7 +36,7 @@ impl UpdateGroup {
         debug_assert!(!self.is_pending(), "joining after a flush");
         let at = self.log.end();
         let mut member = Member::new(source, at);
-        let to_item = |bytes: Bytes| PrivateItem { at, bytes, is_end_of_rib: false };
+        let to_item = |bytes: Bytes| PrivateItem { at, bytes, kind: PrivateKind::Routes };
         member.private.extend(self.encode_difference(view, difference).into_iter().map(to_item));
         self.log.add_reader(at);
         self.members.insert(member);
@@ -48,7 +48,7 @@ impl UpdateGroup {
         let is_walking = self.is_walking();
         let Some(member) = self.members.get_mut(source) else { return };
         if let Some(dirty) = &mut member.dirty {
-            self.advertised.iter().for_each(|id| dirty.insert(id));
+            dirty.extend(&self.advertised);
             return;
         }
         if is_walking || !member.private.is_empty() {
@@ -121,7 +121,7 @@ impl UpdateGroup {
                 else {
                     continue;
                 };
-                let to_item = |bytes| PrivateItem { at, bytes, is_end_of_rib: false };
+                let to_item = |bytes| PrivateItem { at, bytes, kind: PrivateKind::Table };
                 member.private.extend(chunk.parts_for(waiting.source).map(to_item));
             }
             dump.bytes += chunk.len();
@@ -180,7 +180,7 @@ impl UpdateGroup {
     fn push_dump(&mut self, member: &mut Member, wants_end_of_rib: bool) {
         let Some(dump) = &mut self.dump else { return };
         for (at, chunk) in &dump.chunks {
-            let to_item = |bytes| PrivateItem { at: *at, bytes, is_end_of_rib: false };
+            let to_item = |bytes| PrivateItem { at: *at, bytes, kind: PrivateKind::Table };
             member.private.extend(chunk.parts_for(member.source).map(to_item));
         }
         if dump.is_walking() {
