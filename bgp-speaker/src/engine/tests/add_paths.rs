@@ -113,7 +113,9 @@ fn nobody_is_told_its_own_path() {
     }
     // Whoever becomes the best, or the worst.
     for (at, local_pref) in [(1, 300), (3, 1), (2, 400), (1, 2)] {
+        network.forget_heard();
         prefer(&mut network, nodes[at], local_pref);
+        assert_eq!(path_counts(&network, nodes[at], nodes[0]), (0, 0), "not even to be refused");
         let own = preferences(&network, nodes[at], nodes[0]);
         assert!(own.len() == 2 && !own.contains(&local_pref), "{own:?}");
     }
