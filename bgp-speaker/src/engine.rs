@@ -23,8 +23,8 @@
 //!       -> fill: control messages, then group bytes -> the driver's vectored write
 //! ```
 
-pub mod candidates;
-mod collision;
+mod candidates;
+pub mod collision;
 pub mod conn;
 mod deadlines;
 pub mod decision;

@@ -79,20 +79,24 @@ impl Engine {
                 .by_address
                 .iter()
                 .filter(|(_, source)| wanted(**source) && group.member(**source).is_some());
+            let addresses = |list: &[(&IpAddr, &Source)]| {
+                list.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>()
+            };
             if group.told().is_some() {
                 let view = export_view!(self, family);
-                exports.extend(members.map(|(address, to)| told_paths(&view, group, id, *to, address)));
+                let has_own = |source: Source| view.rib.paths(id).any(|(path, _)| path.source == source);
+                let (own, others): (Vec<_>, Vec<_>) = members.partition(|(_, source)| has_own(**source));
+                let told = |to: Source, list: &[_]| told_paths(&view, group, id, to, addresses(list));
+                exports.extend(own.iter().map(|one| told(*one.1, &[*one])));
+                exports.extend(others.first().map(|one| told(*one.1, &others)));
                 continue;
             }
             let (own, others): (Vec<_>, Vec<_>) = members.partition(|(_, source)| **source == path.source);
-            let addresses = |list: Vec<(&IpAddr, &Source)>| {
-                list.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>()
-            };
             if !own.is_empty() {
-                exports.push(refused(addresses(own), "it is where the best path came from"));
+                exports.push(refused(addresses(&own), "it is where the best path came from"));
             }
             if !others.is_empty() {
-                exports.push(explained(&export_view!(self, family), group, id, path, addresses(others)));
+                exports.push(explained(&export_view!(self, family), group, id, path, addresses(&others)));
             }
         }
         if !without.is_empty() {
@@ -102,13 +106,13 @@ impl Engine {
     }
 }
 
-/// How a prefix fares towards a neighbour that is told several paths.
+/// How a prefix fares towards neighbours that are told several paths, and all that `to` is told.
 fn told_paths(
     view: &ExportView<'_>,
     group: &UpdateGroup,
     id: PrefixId,
     to: Source,
-    address: &IpAddr,
+    neighbors: Vec<String>,
 ) -> ExplainedExport {
     let mut verdicts = Verdicts::default();
     let told: Vec<Announce> = group
@@ -127,7 +131,7 @@ fn told_paths(
         (count, total) => format!("{count} of {total} paths of others, as path {}; {rest}", ids.join(", ")),
     };
     ExplainedExport {
-        neighbors: vec![address.to_string()],
+        neighbors,
         is_advertised: !told.is_empty(),
         next_hop: told.first().map(|announce| announce.next_hop.addr().to_string()),
         because,

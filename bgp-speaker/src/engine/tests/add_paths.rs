@@ -201,3 +201,90 @@ fn a_neighbour_that_restarts_keeps_its_paths_and_loses_those_it_does_not_tell_ag
     network.check_model();
     assert_eq!(preferences(&network, nodes[4], nodes[0]), [104, 102]);
 }
+
+#[test]
+fn explain_says_which_paths_whom_are_told() {
+    let mut network = Network::new(1);
+    let nodes = crowd(&mut network, 6, &[2, 5, 6], 2);
+    let told = network.engine(nodes[0]).explain(prefix(SHARED), None).expect("no neighbour is named");
+    let of = |number: u32| {
+        let named =
+            |export: &&crate::view::ExplainedExport| export.neighbors.contains(&address(number).to_string());
+        told.exports.iter().find(named).map(|export| (export.is_advertised, export.because.clone()))
+    };
+    let (is_advertised, because) = of(6).expect("a member");
+    assert!(is_advertised && because.starts_with("2 of 4 paths of others, as path "), "{because}");
+    let (is_advertised, because) = of(5).expect("a member");
+    assert!(is_advertised && because.starts_with("1 of 3 paths of others, as path "), "{because}");
+    assert_eq!(of(3), Some((true, "nothing keeps it back".to_owned())));
+}
+
+/// A reflector (1) with a client (2), and a client at whose address a stranger (3) speaks, who numbers its paths.
+fn stranger_stage() -> (Network, Vec<NodeId>, crate::engine::testnet::StreamId) {
+    let mut network = Network::new(1);
+    let mut stranger = Neighbor::client(address(3)).passive();
+    stranger.options.add_paths = AddPaths::Receive;
+    let config = SpeakerConfig::numbered(1).reflects(1).clients(&[2]).peers_with(stranger);
+    let nodes = vec![network.start(config), network.start(client(2)), network.stranger()];
+    network.run(70 * SECOND);
+    let stream = network.connect(nodes[2], nodes[0]);
+    network.run(SECOND);
+    let options = SessionOptions { add_paths: AddPaths::Send, ..SessionOptions::default() };
+    let open = super::bad_input::open_with(&SpeakerConfig::numbered(3), &options);
+    network.say(nodes[2], stream, &[open, super::bad_input::keepalive()].concat());
+    network.run(SECOND);
+    assert_eq!(network.neighbor(nodes[0], nodes[2]).expect("listed").state, "Established");
+    (network, nodes, stream)
+}
+
+/// The shared prefix under identifiers, announced with a LOCAL_PREF, or withdrawn.
+fn numbered(ids: impl Iterator<Item = u32>, local_pref: Option<u8>) -> Vec<u8> {
+    use super::bad_input::{AS_PATH, ORIGIN, message, update};
+    const NEXT_HOP: [u8; 7] = [0x40, 3, 4, 10, 0, 0, 3];
+    let nlri: Vec<u8> = ids.flat_map(|id| [&id.to_be_bytes()[..], &[16, 10, 9]].concat()).collect();
+    match local_pref {
+        Some(value) => {
+            let local_pref = [0x40, 5, 4, 0, 0, 0, value];
+            update(&[&ORIGIN[..], &AS_PATH, &NEXT_HOP, &local_pref].concat(), &nlri)
+        }
+        None => message(2, &[&(nlri.len() as u16).to_be_bytes()[..], &nlri, &[0, 0]].concat()),
+    }
+}
+
+#[test]
+fn any_number_names_a_path_and_only_that_one() {
+    let (mut network, nodes, stream) = stranger_stage();
+    let mut say = |bytes: Vec<u8>| {
+        network.say(nodes[2], stream, &bytes);
+        network.run(SECOND);
+        let paths = network.received_paths(nodes[0], nodes[2]);
+        let best = network.best(nodes[1]).get(&prefix(SHARED)).and_then(|route| route.local_pref);
+        (paths.into_iter().map(|((_, id), route)| (id, route.local_pref)).collect::<Vec<_>>(), best)
+    };
+    let path = |id, local_pref| (Some(id), Some(local_pref));
+    assert_eq!(say(numbered([0].into_iter(), Some(50))), (vec![path(0, 50)], Some(50)));
+    assert_eq!(say(numbered([u32::MAX].into_iter(), Some(60))).0, [path(0, 50), path(u32::MAX, 60)]);
+    assert_eq!(say(numbered([0].into_iter(), Some(70))), (vec![path(0, 70), path(u32::MAX, 60)], Some(70)));
+    assert_eq!(say(numbered([0, 9].into_iter(), None)), (vec![path(u32::MAX, 60)], Some(60)));
+    assert_eq!(say(numbered([u32::MAX].into_iter(), None)), (vec![], None));
+}
+
+#[test]
+fn thousands_of_numbers_for_one_prefix_are_not_kept_and_the_rest_is_asked_for_when_there_is_room() {
+    let (mut network, nodes, stream) = stranger_stage();
+    for first in (0..20_000).step_by(500) {
+        network.say(nodes[2], stream, &numbered(first..first + 500, Some(50)));
+    }
+    network.run(SECOND);
+    assert_eq!(network.received_paths(nodes[0], nodes[2]).len(), crate::engine::rib::PATHS_OF_PREFIX_MAX);
+    assert_eq!(network.neighbor(nodes[0], nodes[2]).expect("listed").state, "Established");
+    let refreshes = |network: &Network| {
+        let heard = network.heard_by(nodes[2], nodes[0]);
+        heard.filter(|heard| heard.kind() == MessageType::ROUTE_REFRESH).count()
+    };
+    assert_eq!(refreshes(&network), 0);
+    network.say(nodes[2], stream, &numbered(0..200, None));
+    network.run(SECOND);
+    assert_eq!(refreshes(&network), 2, "one for each family, once");
+    assert_eq!(network.received_paths(nodes[0], nodes[2]).len(), 56);
+}
