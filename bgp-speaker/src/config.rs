@@ -16,7 +16,8 @@ pub use diff::{FieldClass, Step, StepAction, diff};
 pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
 pub use filter::Filter;
 pub use neighbor::{
-    Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
+    AddPaths, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions,
+    families_all,
 };
 
 use bgp_proto::{Asn, BgpId};

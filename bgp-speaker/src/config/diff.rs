@@ -123,6 +123,8 @@ const FIELDS: &[Field] = &[
     },
     Field { name: "allow_own_as", class: FieldClass::Reset, value: |_, o| o.allow_own_as.to_string() },
     Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
+    Field { name: "add_paths", class: FieldClass::Reset, value: |_, o| o.add_paths.to_string() },
+    Field { name: "add_paths_max", class: FieldClass::Reset, value: |_, o| o.add_paths_max.to_string() },
     Field { name: "import", class: FieldClass::Refresh, value: |_, o| o.import.to_string() },
     Field { name: "export", class: FieldClass::Refresh, value: |_, o| o.export.to_string() },
 ];

@@ -1,13 +1,17 @@
 //! One update group: Adj-RIB-Out as one bit per prefix, what is pending, the log, the members.
 
+use super::dirty::Dirty;
 use super::dump::Dump;
-use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawals, end_of_rib, export};
+use super::encode::{
+    Announce, ExportView, Withdrawal, encode_announcements, encode_withdrawals, end_of_rib, export,
+};
 use super::key::GroupKey;
 use super::log::{Chunk, ChunkBuilder, Log, Part};
 use super::member::{Member, PrivateItem, PrivateKind};
 use super::members::Members;
+use super::told::{ToldPaths, chosen};
 use super::verdicts::Verdicts;
-use crate::engine::rib::{Bitmap, Change, PrefixId, Source};
+use crate::engine::rib::{AttrTable, Bitmap, Change, PrefixId, Source};
 
 /// How many prefixes a slow member is served at a time.
 const SLOW_BATCH: usize = 4096;
@@ -31,6 +35,8 @@ pub struct UpdateGroup {
     /// What its members have in common.
     pub key: GroupKey,
     pub(super) advertised: Bitmap,
+    /// Present in an ADD-PATH group: the paths of what is advertised.
+    pub(super) told: Option<ToldPaths>,
     pending: Vec<PrefixId>,
     pending_bits: Bitmap,
     /// (prefix, source): the source's own route took the place of another's; it must forget that one.
@@ -48,9 +54,11 @@ pub struct UpdateGroup {
 impl UpdateGroup {
     /// Without members. Its Adj-RIB-Out is filled by a walk of the table, which begins with it.
     pub fn new(key: GroupKey, view: &ExportView<'_>) -> Self {
+        let told = key.add_paths.map(|_| ToldPaths::default());
         let mut group = Self {
             key,
             advertised: Bitmap::default(),
+            told,
             pending: Vec::new(),
             pending_bits: Bitmap::default(),
             unlearn: Vec::new(),
@@ -85,8 +93,16 @@ impl UpdateGroup {
         &self.advertised
     }
 
-    /// How many of them are told to a member: all but its own.
+    /// The paths told, of an ADD-PATH group.
+    pub fn told(&self) -> Option<&ToldPaths> {
+        self.told.as_ref()
+    }
+
+    /// How many prefixes, or with ADD-PATH paths, are told to a member: all but its own.
     pub fn advertised_count(&self, member: Source) -> usize {
+        if let Some(told) = &self.told {
+            return told.count_for(member);
+        }
         let own = self.advertised_of.get(member.0 as usize).copied().unwrap_or(0);
         self.advertised.len() - own as usize
     }
@@ -94,17 +110,29 @@ impl UpdateGroup {
     /// Heap bytes.
     pub fn memory_bytes(&self) -> usize {
         self.advertised.memory_bytes()
+            + self.told.as_ref().map_or(0, ToldPaths::memory_bytes)
             + self.pending_bits.memory_bytes()
             + self.pending.capacity() * 4
             + self.log.bytes()
             + self.dump.as_ref().map_or(0, |dump| dump.bytes)
             + self.members.memory_bytes()
-            + self.members.iter().filter_map(|m| m.dirty.as_ref()).map(Bitmap::memory_bytes).sum::<usize>()
+            + self.members.iter().filter_map(|m| m.dirty.as_ref()).map(Dirty::memory_bytes).sum::<usize>()
     }
 
-    /// A best path changed.
+    /// Some path of a prefix changed, in a way that is found out by comparing. For ADD-PATH groups.
+    pub fn note_paths(&mut self, id: PrefixId) {
+        self.mark_pending(id);
+    }
+
+    /// A best path changed; or, if it is the same as before, what is said about the prefix.
     pub fn note(&mut self, change: &Change) {
         self.mark_pending(change.id);
+        if let Some(told) = &mut self.told {
+            if change.old == change.new {
+                told.tell_again(change.id);
+            }
+            return;
+        }
         if let Some(old) = change.old.filter(|_| self.advertised.contains(change.id)) {
             *self.advertised_of(old.source) -= 1;
         }
@@ -130,13 +158,17 @@ impl UpdateGroup {
         let mut verdicts = Verdicts::default();
         for &id in &pending {
             self.pending_bits.remove(id);
+            if self.told.is_some() {
+                self.flush_paths(view, id, &mut verdicts, &mut announcements, &mut withdrawals);
+                continue;
+            }
             match self.exported(view, id, &mut verdicts) {
                 Some(announce) => {
                     self.advertised.insert(id);
                     *self.advertised_of(announce.path.source) += 1;
                     announcements.push(announce);
                 }
-                None if self.advertised.remove(id) => withdrawals.push(id),
+                None if self.advertised.remove(id) => withdrawals.push(Withdrawal::of(id)),
                 None => {}
             }
         }
@@ -145,8 +177,10 @@ impl UpdateGroup {
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
         for member in self.members.iter_mut() {
             if let Some(dirty) = &mut member.dirty {
-                let changed = announcements.iter().map(|a| a.id).chain(withdrawals.iter().copied());
-                changed.for_each(|id| _ = dirty.insert(id));
+                announcements.iter().for_each(|announce| dirty.insert(announce.id));
+                withdrawals
+                    .iter()
+                    .for_each(|withdrawal| dirty.insert_path(withdrawal.id, withdrawal.path_id));
             }
         }
         let chunks = builder.finish();
@@ -157,6 +191,38 @@ impl UpdateGroup {
             self.members.iter().for_each(|member| wake(member.source));
             self.drop_dump_if_outgrown();
         }
+    }
+
+    fn flush_paths(
+        &mut self,
+        view: &ExportView<'_>,
+        id: PrefixId,
+        verdicts: &mut Verdicts,
+        announcements: &mut Vec<Announce>,
+        withdrawals: &mut Vec<Withdrawal>,
+    ) {
+        let Some(told) = &mut self.told else { return };
+        let mut paths = chosen(view, &self.key, id, verdicts);
+        told.assign(
+            id,
+            &mut paths,
+            |announce| announcements.push(announce),
+            |path_id| withdrawals.push(Withdrawal { id, path_id }),
+        );
+        match paths.is_empty() {
+            true => self.advertised.remove(id),
+            false => self.advertised.insert(id),
+        };
+    }
+
+    /// See [`ToldPaths::settle_references`].
+    pub fn settle_references(&mut self, attrs: &mut AttrTable) {
+        self.told.iter_mut().for_each(|told| told.settle_references(attrs));
+    }
+
+    /// See [`ToldPaths::release_references`].
+    pub fn release_references(self, attrs: &mut AttrTable) {
+        self.told.into_iter().for_each(|told| told.release_references(attrs));
     }
 
     /// Has a member asked for a refresh that it was not given yet?
@@ -213,7 +279,8 @@ impl UpdateGroup {
         ids: &[PrefixId],
     ) -> impl Iterator<Item = PrivateItem> + use<> {
         let mut builder = ChunkBuilder::default();
-        encode_withdrawals(view, &self.key, ids, &mut builder);
+        let withdrawals: Vec<Withdrawal> = ids.iter().copied().map(Withdrawal::of).collect();
+        encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         let at = self.log.end();
         let item = move |chunk: Chunk| PrivateItem { at, part: chunk.whole(), kind: PrivateKind::Routes };
         builder.finish().into_iter().map(item)
@@ -253,7 +320,7 @@ impl UpdateGroup {
             let ids = own.iter().map(|(id, _)| *id);
             let Some(member) = self.members.get_mut(source) else { continue };
             if let Some(dirty) = &mut member.dirty {
-                ids.for_each(|id| _ = dirty.insert(id));
+                ids.for_each(|id| dirty.insert(id));
                 continue;
             }
             let items = self.withdrawals_for_one(view, &ids.collect::<Vec<_>>());
@@ -268,9 +335,8 @@ impl UpdateGroup {
     fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Part>) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         let Some(dirty) = &mut member.dirty else { return Reading::UpToDate };
-        let ids: Vec<PrefixId> = dirty.iter().take(SLOW_BATCH).collect();
-        ids.iter().for_each(|id| _ = dirty.remove(*id));
-        if ids.is_empty() {
+        let taken = dirty.take(SLOW_BATCH);
+        if taken.is_empty() {
             member.dirty = None;
             self.slow -= 1;
             member.cursor = self.log.end();
@@ -282,10 +348,19 @@ impl UpdateGroup {
         }
         let (mut announcements, mut withdrawals) = (Vec::new(), Vec::new());
         let mut verdicts = Verdicts::default();
-        for id in ids {
+        for (id, may_hold) in taken {
+            if let Some(told) = &self.told {
+                let first = announcements.len();
+                announcements.extend(told.announcements(view, &self.key, id, source, &mut verdicts));
+                let is_told =
+                    |path_id: &u32| announcements[first..].iter().any(|a| a.path.path_id == *path_id);
+                let gone = may_hold.into_iter().filter(|path_id| !is_told(path_id));
+                withdrawals.extend(gone.map(|path_id| Withdrawal { id, path_id }));
+                continue;
+            }
             match self.exported(view, id, &mut verdicts).filter(|announce| announce.path.source != source) {
                 Some(announce) => announcements.push(announce),
-                None => withdrawals.push(id),
+                None => withdrawals.push(Withdrawal::of(id)),
             }
         }
         let mut builder = ChunkBuilder::default();

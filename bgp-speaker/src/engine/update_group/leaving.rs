@@ -4,11 +4,12 @@
 //! everybody else, so it is done in slices: until the end is reached the member keeps a position in the log, and is
 //! not served.
 
+use super::dirty::Dirty;
 use super::group::UpdateGroup;
 use super::key::GroupKey;
 use super::member::PrivateKind;
 use crate::config::Family;
-use crate::engine::rib::{Bitmap, PrefixId, PrefixTable, Source};
+use crate::engine::rib::{PrefixId, PrefixTable, Source};
 use bgp_proto::{
     AttributeCode, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams, UpdateView, frame,
 };
@@ -67,14 +68,14 @@ impl UpdateGroup {
             first = self.log.first();
         }
         for member in self.members.iter_mut().filter(|member| !member.is_slow() && member.cursor == first) {
-            let mut dirty = Bitmap::default();
+            let mut dirty = Dirty::default();
             for item in member.private.drain(..) {
                 match item.kind {
                     PrivateKind::EndOfRib => member.owes_end_of_rib = true,
                     PrivateKind::Table => dirty.extend(&self.advertised),
                     PrivateKind::Routes => {
                         let ids = ids_in(&item.part.bytes, &self.key, prefixes, emptied);
-                        ids.into_iter().for_each(|id| _ = dirty.insert(id));
+                        ids.into_iter().for_each(|(id, path_id)| dirty.insert_path(id, path_id));
                     }
                 }
             }
@@ -108,39 +109,47 @@ impl UpdateGroup {
             };
             member.cursor += 1;
             self.log.skip(at);
-            member.dirty.iter_mut().for_each(|dirty| ids.iter().for_each(|id| _ = dirty.insert(*id)));
+            let mark =
+                |dirty: &mut Dirty| ids.iter().for_each(|(id, path_id)| dirty.insert_path(*id, *path_id));
+            member.dirty.iter_mut().for_each(mark);
         }
         self.log.trim();
         Some(ids.map_or(0, |(_, len)| len))
     }
 }
 
-/// The ids of the prefixes in our own UPDATEs. Those that have none any more get one.
+/// The ids of the prefixes in our own UPDATEs, with path identifiers. Those that have none any more get one.
 fn ids_in(
     bytes: &[u8],
     key: &GroupKey,
     prefixes: &mut PrefixTable,
     emptied: &mut impl FnMut(PrefixId),
-) -> Vec<PrefixId> {
+) -> Vec<(PrefixId, u32)> {
     let mut ids = Vec::new();
-    for_each_prefix(bytes, &key.params(), key.family, |prefix| {
-        ids.push(prefixes.find(prefix).unwrap_or_else(|| {
+    for_each_prefix(bytes, &key.params(), key.family, |prefix, path_id| {
+        let id = prefixes.find(prefix).unwrap_or_else(|| {
             let id = prefixes.insert(prefix);
             emptied(id);
             id
-        }));
+        });
+        ids.push((id, path_id));
     });
     ids
 }
 
-/// The prefixes in our own UPDATEs, in canonical form.
-fn for_each_prefix(mut bytes: &[u8], params: &SessionParams, family: Family, mut each: impl FnMut(&[u8])) {
+/// The prefixes in our own UPDATEs, in canonical form, and their path identifiers; 0 without ADD-PATH.
+fn for_each_prefix(
+    mut bytes: &[u8],
+    params: &SessionParams,
+    family: Family,
+    mut each: impl FnMut(&[u8], u32),
+) {
     let afi_safi = family.afi_safi();
     let mut all_of = |nlri: &[u8]| {
-        for nlri in NlriIter::new(nlri, afi_safi, false).flatten() {
+        for nlri in NlriIter::new(nlri, afi_safi, params.add_path_rx(afi_safi)).flatten() {
             let mut key = [0; 17];
             let length = nlri.canonical(&mut key);
-            each(&key[..length]);
+            each(&key[..length], nlri.path_id.unwrap_or(0));
         }
     };
     while let Ok(Some(message)) = frame(bytes, params) {

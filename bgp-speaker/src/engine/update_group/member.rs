@@ -1,7 +1,8 @@
 //! A member of a group: a cursor, and what is for it alone.
 
+use super::dirty::Dirty;
 use super::log::Part;
-use crate::engine::rib::{Bitmap, Source};
+use crate::engine::rib::Source;
 use std::collections::VecDeque;
 
 /// Messages for one member alone, to be sent when its cursor has reached a position.
@@ -36,7 +37,7 @@ pub struct Member {
     /// Ascending by position.
     pub private: VecDeque<PrivateItem>,
     /// Present: it is slow, and these prefixes are not up to date with it.
-    pub dirty: Option<Bitmap>,
+    pub dirty: Option<Dirty>,
     /// It is slow, and what it has not read of the log is not yet marked as dirty.
     pub is_leaving: bool,
     /// An End-of-RIB is owed once the dirty prefixes are sent.

@@ -6,6 +6,7 @@ use super::encode::{Announce, ExportView, encode_announcements};
 use super::group::UpdateGroup;
 use super::log::{ChunkBuilder, Part};
 use super::member::{Member, PrivateItem, PrivateKind};
+use super::told::chosen;
 use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
 
@@ -97,6 +98,15 @@ impl UpdateGroup {
         let mut verdicts = Verdicts::default();
         let mut announcements: Vec<Announce> = Vec::new();
         for id in slice {
+            if let Some(told) = &mut self.told {
+                let mut paths = chosen(view, &self.key, id, &mut verdicts);
+                told.assign(id, &mut paths, |_| (), |_| debug_assert!(false, "what is told is flushed"));
+                if !paths.is_empty() {
+                    self.advertised.insert(id);
+                }
+                announcements.append(&mut paths);
+                continue;
+            }
             let Some(announce) = self.exported(view, id, &mut verdicts) else { continue };
             self.advertise(id, announce.path.source);
             announcements.push(announce);
@@ -119,7 +129,7 @@ impl UpdateGroup {
         for waiting in &dump.waiting {
             let dirty = self.members.get_mut(waiting.source).and_then(|member| member.dirty.as_mut());
             if let Some(dirty) = dirty {
-                announcements.iter().for_each(|announce| _ = dirty.insert(announce.id));
+                announcements.iter().for_each(|announce| dirty.insert(announce.id));
             }
             wake(waiting.source);
         }
