@@ -1,6 +1,8 @@
 //! Daemons that find each other through etcd, by their own registry or by Calico's data: real processes and a real etcd, on
 //! loopback.
 
+mod folders;
+
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -80,18 +82,39 @@ impl Cluster {
         self.add_node(&base, "registry")
     }
 
-    /// A node of which the datastore says everything.
+    /// A node of which the datastore says everything, and the folders beside it.
     fn add_calico(&mut self) -> usize {
-        self.add_node("", "calico")
+        let number = self.nodes.len() + 2;
+        for folder in [self.kubernetes_folder(number - 2), self.status_folder(number - 2)] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        let directory = self.directory.display();
+        let folders = format!(
+            "kubernetes_folder = \"{directory}/kubernetes-{number}\"\n\
+             endpoint_status_folder = \"{directory}/status-{number}\"\n"
+        );
+        self.add_node_with("", "calico", &folders)
+    }
+
+    fn kubernetes_folder(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("kubernetes-{}", index + 2))
+    }
+
+    fn status_folder(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("status-{}", index + 2))
     }
 
     fn add_node(&mut self, base: &str, model: &str) -> usize {
+        self.add_node_with(base, model, "")
+    }
+
+    fn add_node_with(&mut self, base: &str, model: &str, keys: &str) -> usize {
         let index = self.nodes.len();
         let number = index + 2;
         let (etcd, directory) = (&self.etcd_url, self.directory.display());
         let text = format!(
             "{base}[etcd]\nendpoints = [\"{etcd}\"]\nmodel = \"{model}\"\nnode = \"node-{number}\"\n\
-             lease = {LEASE_SECS}\ncache = \"{directory}/cache-{number}\"\n\
+             lease = {LEASE_SECS}\ncache = \"{directory}/cache-{number}\"\n{keys}\
              [admin]\nlisten = \"off\"\nsocket = \"{directory}/{number}.sock\"\n"
         );
         std::fs::write(self.directory.join(format!("{number}.toml")), text).expect("a file");
@@ -104,7 +127,7 @@ impl Cluster {
         let file = self.directory.join(format!("{}.toml", index + 2));
         let log = self.directory.join(format!("{}.log", index + 2));
         let mut command = Command::new(BIN);
-        command.arg("run").arg("--config").arg(file);
+        command.arg("run").arg("--config").arg(file).env("RUST_LOG", "info,bgp_speaker=trace");
         self.nodes[index] = Some(Killed::start(&mut command, &log));
     }
 
