@@ -6,7 +6,7 @@
 use super::Program;
 use super::cluster::{DatastoreState, Model, ModelError, News};
 use super::file::{FileConfig, FileError, Surroundings};
-use crate::cluster::etcd::Registration;
+use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
@@ -135,7 +135,12 @@ impl Desired {
         let Some(record) = self.record() else { return };
         let time_to_live = Duration::from_secs(section.lease.into());
         let key = node_key(&section.node);
-        let registration = Registration::start(section.options(), key, record.to_json(), time_to_live);
+        let is_ours: IsOurs = |found, ours| {
+            let records = NodeRecord::from_json(found).ok().zip(NodeRecord::from_json(ours.as_bytes()).ok());
+            records.is_some_and(|(found, ours)| ours.is_of_same_node(&found))
+        };
+        let registration =
+            Registration::start(section.options(), key, record.to_json(), time_to_live, is_ours);
         self.registration = Some(registration);
     }
 
@@ -243,7 +248,11 @@ impl Desired {
         let base = self.base_of(&until_restart(&self.in_force, file.clone()))?;
         let speaker = self.with_overlay(&base);
         let steps = self.handle.plan(speaker.clone()).await?;
-        Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
+        let mut plan = PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps);
+        if let Some(model) = &self.model {
+            model.describe(&mut plan, &file.speaker);
+        }
+        Ok(plan)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cluster::registry::{LocalRecord, NODES_PREFIX, NodeRecord, Registry, 
 use crate::cluster::{Problem, Update};
 use crate::config::SpeakerConfig;
 use crate::daemon::file::{EtcdModel, EtcdSection};
+use crate::view::PlanView;
 use calico::Effect;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -236,6 +237,34 @@ impl Model {
             return Err(ModelError::NotRead { what: format!("the datastore{}", why.unwrap_or_default()) });
         }
         self.kubernetes.iter().chain(&self.endpoint_status).try_for_each(Side::awaited)
+    }
+
+    /// Says in a plan what the datastore calls things: why prefixes are originated, with which communities, and which
+    /// filters sessions have. What the file says of a neighbour or a prefix is not the datastore's.
+    pub(crate) fn describe(&self, view: &mut PlanView, file: &SpeakerConfig) {
+        let Data::Calico(snapshot, local) = &self.data else { return };
+        let Ok(plan) = calico::plan(snapshot, local) else { return };
+        let own = plan.view(Vec::new());
+        let mut originations: BTreeMap<_, _> =
+            own.originate.into_iter().map(|one| (one.prefix, one)).collect();
+        for planned in &mut view.originate {
+            if file.announcements.contains_key(&planned.prefix) {
+                continue;
+            }
+            if let Some(origination) = originations.remove(&planned.prefix) {
+                planned.kind = origination.kind;
+                planned.communities = origination.communities;
+                planned.large_communities = origination.large_communities;
+            }
+        }
+        let mut sessions: BTreeMap<_, _> =
+            own.sessions.into_iter().map(|one| ((one.name.clone(), one.address.clone()), one)).collect();
+        for planned in &mut view.sessions {
+            if let Some(session) = sessions.remove(&(planned.name.clone(), planned.address.clone())) {
+                planned.import = session.import;
+                planned.export = session.export;
+            }
+        }
     }
 
     /// What this node is to register, if its model has nodes register themselves.

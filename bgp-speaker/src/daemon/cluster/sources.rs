@@ -72,6 +72,30 @@ impl Sources {
         }
     }
 
+    /// Reads each source once. What this node is to be is the answer.
+    ///
+    /// # Errors
+    /// A source cannot be read, or takes longer than `limit`; or the data do not say.
+    pub(crate) async fn read_once(
+        &mut self,
+        model: &mut Model,
+        base: &SpeakerConfig,
+        limit: Duration,
+    ) -> Result<SpeakerConfig, ModelError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let Ok(news) = tokio::time::timeout_at(deadline, self.next()).await else {
+                return model.settle(base);
+            };
+            model.take(&news);
+            let is_failed = matches!(news, News::Datastore(Update::Down { .. }) | News::Kubernetes(Err(_)));
+            match model.settle(base) {
+                Err(ModelError::NotRead { .. }) if !is_failed => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// What is new, kept on disk already as far as it may be there.
     pub(crate) async fn next(&mut self) -> News {
         tokio::select! {

@@ -549,7 +549,7 @@ fn calicos_environment_stands_in_for_absent_keys() {
 #[test]
 fn folders_beside_the_datastore_are_calicos() {
     let read = |keys: &str| {
-        let text = format!("listen = [\"10.0.0.1\"]\n[etcd]\nendpoints = [\"http://a:2379\"]\n{keys}");
+        let text = format!("listen = [\"10.0.0.1:179\"]\n[etcd]\nendpoints = [\"http://a:2379\"]\n{keys}");
         parse(&text).map(|config| {
             let etcd = parse(&config.effective()).unwrap().etcd.unwrap();
             assert_eq!(Some(&etcd), config.etcd.as_ref());
