@@ -259,3 +259,31 @@ fn a_local_workload_has_a_session_as_long_as_its_status_file_is_there() {
     assert!(is_up(&cluster, 0, "127.0.0.3"));
     assert_eq!(problems(&cluster, 0), [""; 0]);
 }
+
+#[test]
+fn a_node_that_starts_without_etcd_waits_for_its_folder_and_has_its_passwords() {
+    let mut cluster = mesh("folder-first", 2);
+    (0..2).for_each(|index| put_object(&cluster, index, "keys.json", &secret(SECRET)));
+    let password = json!({"secretKeyRef": {"name": "bgp-keys", "key": "rack"}});
+    let spec = json!({"listenPort": cluster.port, "bindMode": "NodeIP", "nodeMeshPassword": password});
+    cluster.put_resource("BGPConfiguration", "default", &spec);
+    let has_passwords =
+        |cluster: &Cluster| has_password(cluster, 0, "127.0.0.3") && has_password(cluster, 1, "127.0.0.2");
+    cluster.wait_for("the password", has_passwords);
+    cluster.wait_for("the mesh with a password", |cluster| cluster.has_mesh(&[0, 1]));
+
+    cluster.stop_etcd();
+    cluster.kill_node(1);
+    let aside = cluster.directory.join("aside");
+    std::fs::rename(cluster.kubernetes_folder(1), &aside).expect("renamed");
+    cluster.start_node(1);
+    let log = cluster.directory.join("3.log");
+    cluster.wait_for("the node to wait for its folder", |_| {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.contains("starting with what it held last") && log.contains("not read yet: Kubernetes objects in")
+    });
+    assert_eq!(cluster.ask(1, &["neighbors"]), Value::Null, "no session without its password");
+    std::fs::rename(aside, cluster.kubernetes_folder(1)).expect("renamed");
+    cluster.wait_for("the mesh again", |cluster| cluster.has_mesh(&[0, 1]));
+    assert!(has_passwords(&cluster), "{}", cluster.report());
+}

@@ -4,9 +4,10 @@
 mod folders;
 
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// After so long without a sign of life a node is gone, in seconds.
@@ -45,16 +46,26 @@ struct Cluster {
     port: u16,
 }
 
-fn free_port(address: &str) -> u16 {
-    TcpListener::bind((address, 0)).expect("a port").local_addr().expect("bound").port()
+/// A port that nobody listens on. Connections of other tests leave from ports above these.
+fn free_port() -> u16 {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(16).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % COUNT).expect("a port");
+        if (1..10).all(|host| TcpListener::bind((Ipv4Addr::new(127, 0, 0, host), port)).is_ok()) {
+            return port;
+        }
+    }
 }
 
 impl Cluster {
     fn start(name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("bgp-registry-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
-        let client = format!("http://127.0.0.1:{}", free_port("127.0.0.1"));
-        let peer = format!("http://127.0.0.1:{}", free_port("127.0.0.1"));
+        let client = format!("http://127.0.0.1:{}", free_port());
+        let peer = format!("http://127.0.0.1:{}", free_port());
         let data = directory.join("etcd").display().to_string();
         let etcd_arguments: Vec<String> = [
             ("--data-dir", data.as_str()),
@@ -68,7 +79,7 @@ impl Cluster {
         .flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()])
         .collect();
         let etcd = Killed::start(Command::new("etcd").args(&etcd_arguments), &directory.join("etcd.log"));
-        let port = free_port("127.0.0.1");
+        let port = free_port();
         Self { directory, etcd_url: client, etcd_arguments, etcd, nodes: Vec::new(), port }
     }
 
