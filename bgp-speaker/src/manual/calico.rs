@@ -10,8 +10,8 @@
 //! What is read: BGPConfiguration (`default` and `node.NAME`), BGPPeer, BGPFilter, IPPool, Node, block affinities, and
 //! the blocks themselves if
 //! [`Snapshot::prefixes`](crate::cluster::calico::Snapshot::prefixes) was asked for them. Services, EndpointSlices and
-//! Secrets come through [`KubernetesSource`](crate::cluster::kubernetes::KubernetesSource), local workloads through the
-//! status files that Felix writes.
+//! Secrets come through [`KubernetesSource`](crate::cluster::kubernetes::KubernetesSource), which today is a
+//! [folder](super::datastore), local workloads through the status files that Felix writes.
 //!
 //! # What is the same as with BIRD
 //!
