@@ -28,6 +28,7 @@ pub mod collision;
 pub mod conn;
 mod deadlines;
 pub mod decision;
+mod message_counts;
 mod negotiate;
 mod next_hop;
 mod peer;

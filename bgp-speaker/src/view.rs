@@ -288,4 +288,19 @@ pub struct MetricsView {
     pub slow_sessions: u64,
     /// First convergence done.
     pub ready: bool,
+    /// How long batches of route selection took, with the encoding of what followed.
+    pub decision_seconds: DurationsView,
+    /// From the reading of a batch's first bytes to the last write that followed from it.
+    pub propagation_seconds: DurationsView,
+}
+
+/// How long something took, each time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DurationsView {
+    /// Upper bounds in seconds, ascending, and how many took no longer.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// All together, in seconds.
+    pub sum_secs: f64,
 }

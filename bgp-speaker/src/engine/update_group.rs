@@ -35,4 +35,5 @@ pub use encode::{Announce, ExportView, export, export_attributes};
 pub use group::{Reading, UpdateGroup};
 pub use key::GroupKey;
 pub use leaving::SLOW_LOG_BYTES;
+pub use log::Part;
 pub use verdicts::{Verdicts, session_kind};

@@ -353,6 +353,10 @@ impl Engine {
             }
         }
         conn.is_caught_up = !has_more;
+        let updates = conn.take_new_updates();
+        if updates > 0 {
+            self.count_updates(source, updates);
+        }
     }
 
     fn wake_peer(&mut self, source: Source) {

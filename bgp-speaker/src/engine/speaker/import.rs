@@ -103,7 +103,7 @@ impl Engine {
         }
         self.take_in(now, source);
         if count > 0 {
-            self.count_received(source, type_name(MessageType::UPDATE), count);
+            self.count_received(source, MessageType::UPDATE, count);
             let event = match outcome {
                 Ok(()) => Event::Update,
                 Err(Fatal(notification)) => Event::MalformedMessage(notification),
@@ -113,10 +113,10 @@ impl Engine {
         used
     }
 
-    fn count_received(&mut self, source: Source, name: &'static str, count: u64) {
+    fn count_received(&mut self, source: Source, kind: MessageType, count: u64) {
         if let Some(peer) = self.peer_mut(source) {
-            *peer.messages_received.entry(name).or_default() += count;
-            *self.counters.received.entry(name).or_default() += count;
+            peer.messages_received.add(kind, count);
+            self.counters.received.add(kind, count);
         }
     }
 
@@ -128,7 +128,7 @@ impl Engine {
         message: Frame<'_>,
         params: &Arc<SessionParams>,
     ) {
-        self.count_received(source, type_name(message.kind), 1);
+        self.count_received(source, message.kind, 1);
         let Some(peer) = self.peer(source) else { return };
         let state = peer.session(direction).kind();
         let event = match Message::decode(&mut Decoder::new(SessionParams::clone(params)), message.bytes) {
@@ -519,15 +519,5 @@ impl<'a> Sections<'a> {
         let reach = self.reach.as_ref().map(|reach| (reach.family, reach.nlri));
         let unreach = self.unreach.as_ref().map(|unreach| (unreach.family, unreach.nlri));
         reach.into_iter().chain(unreach)
-    }
-}
-
-fn type_name(kind: MessageType) -> &'static str {
-    match kind {
-        MessageType::OPEN => "open",
-        MessageType::UPDATE => "update",
-        MessageType::NOTIFICATION => "notification",
-        MessageType::KEEPALIVE => "keepalive",
-        _ => "route-refresh",
     }
 }

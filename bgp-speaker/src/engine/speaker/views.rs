@@ -3,6 +3,7 @@
 use super::Engine;
 use super::flush::export_view;
 use crate::config::{AddPaths, AnnouncementKind, Family, Role};
+use crate::engine::message_counts::MessageCounts;
 use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
 use crate::engine::rib::{Path, PrefixId, Source};
@@ -92,9 +93,8 @@ impl Engine {
 
     fn neighbor(&self, now: MonoTime, peer: &Peer) -> NeighborView {
         let terms = peer.established.as_ref().map(|established| &established.terms);
-        let text = |counts: &BTreeMap<&'static str, u64>| {
-            counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
-        };
+        let text =
+            |counts: &MessageCounts| counts.iter().map(|(name, count)| (name.to_owned(), count)).collect();
         let own = terms.map(|terms| match peer.neighbor.address {
             IpAddr::V4(_) => terms.own.v4.map(|v4| v4.to_string()),
             IpAddr::V6(_) => terms.own.v6.map(|v6| v6.to_string()),
@@ -275,10 +275,8 @@ impl Engine {
     /// Counters and gauges.
     pub fn metrics(&self) -> MetricsView {
         let groups = || self.groups.iter().flatten();
-        let messages = |direction: &str,
-                        counts: &BTreeMap<&'static str, u64>|
-         -> Vec<(String, String, u64)> {
-            counts.iter().map(|(name, count)| (direction.to_owned(), (*name).to_owned(), *count)).collect()
+        let messages = |direction: &str, counts: &MessageCounts| -> Vec<(String, String, u64)> {
+            counts.iter().map(|(name, count)| (direction.to_owned(), name.to_owned(), count)).collect()
         };
         let routes = Family::ALL.iter().flat_map(|family| {
             let rib = &self.ribs[family.index()];
@@ -327,6 +325,8 @@ impl Engine {
             update_groups: groups().count() as u64,
             slow_sessions: groups().map(UpdateGroup::slow_count).sum::<usize>() as u64,
             ready: self.is_converged(),
+            // Time is kept where there is a clock.
+            ..MetricsView::default()
         }
     }
 }

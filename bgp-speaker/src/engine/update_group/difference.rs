@@ -3,13 +3,12 @@
 use super::encode::{Announce, ExportView, Withdrawal, encode_announcements, encode_withdrawals, export};
 use super::group::UpdateGroup;
 use super::key::GroupKey;
-use super::log::{Chunk, ChunkBuilder};
+use super::log::{Chunk, ChunkBuilder, Part};
 use super::told::{Told, ToldPaths};
 use super::verdicts::Verdicts;
 use crate::config::NextHopMode;
 use crate::engine::policy::Policy;
 use crate::engine::rib::{Change, Path, PrefixId, Source};
-use bytes::Bytes;
 use std::collections::BTreeSet;
 
 /// What a session must be told that knows what one group advertised, and is to know what another does.
@@ -131,12 +130,12 @@ impl UpdateGroup {
         Difference { announcements, verdicts: comparison.of_new, withdrawals }
     }
 
-    pub(super) fn encode_difference(&self, view: &ExportView<'_>, difference: Difference) -> Vec<Bytes> {
+    pub(super) fn encode_difference(&self, view: &ExportView<'_>, difference: Difference) -> Vec<Part> {
         let Difference { mut announcements, verdicts, withdrawals } = difference;
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
-        builder.finish().iter().map(Chunk::bytes).cloned().collect()
+        builder.finish().iter().map(Chunk::whole).collect()
     }
 
     /// Another export policy for all members. What it says otherwise than the one before is pending then; nothing is

@@ -6,13 +6,12 @@ use super::encode::{
     Announce, ExportView, Withdrawal, encode_announcements, encode_withdrawals, end_of_rib, export,
 };
 use super::key::GroupKey;
-use super::log::{Chunk, ChunkBuilder, Log};
+use super::log::{Chunk, ChunkBuilder, Log, Part};
 use super::member::{Member, PrivateItem, PrivateKind};
 use super::members::Members;
 use super::told::{ToldPaths, chosen};
 use super::verdicts::Verdicts;
 use crate::engine::rib::{AttrTable, Bitmap, Change, PrefixId, Source};
-use bytes::Bytes;
 
 /// How many prefixes a slow member is served at a time.
 const SLOW_BATCH: usize = 4096;
@@ -253,7 +252,7 @@ impl UpdateGroup {
         view: &ExportView<'_>,
         source: Source,
         is_settled: bool,
-        out: &mut impl Extend<Bytes>,
+        out: &mut impl Extend<Part>,
     ) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         if member.is_slow() {
@@ -263,7 +262,7 @@ impl UpdateGroup {
             };
         }
         if member.private.front().is_some_and(|item| item.at <= member.cursor) {
-            out.extend(member.private.pop_front().map(|item| item.bytes));
+            out.extend(member.private.pop_front().map(|item| item.part));
             return Reading::Log;
         }
         if !self.log.pass(member.cursor, source, out) {
@@ -283,8 +282,7 @@ impl UpdateGroup {
         let withdrawals: Vec<Withdrawal> = ids.iter().copied().map(Withdrawal::of).collect();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         let at = self.log.end();
-        let item =
-            move |chunk: Chunk| PrivateItem { at, bytes: chunk.bytes().clone(), kind: PrivateKind::Routes };
+        let item = move |chunk: Chunk| PrivateItem { at, part: chunk.whole(), kind: PrivateKind::Routes };
         builder.finish().into_iter().map(item)
     }
 
@@ -334,7 +332,7 @@ impl UpdateGroup {
     }
 
     /// Serves a slow member some of its dirty prefixes; once there is none left, it reads the log again.
-    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> Reading {
+    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Part>) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         let Some(dirty) = &mut member.dirty else { return Reading::UpToDate };
         let taken = dirty.take(SLOW_BATCH);
@@ -344,7 +342,7 @@ impl UpdateGroup {
             member.cursor = self.log.end();
             self.log.add_reader(member.cursor);
             if std::mem::take(&mut member.owes_end_of_rib) {
-                out.extend([end_of_rib(self.key.family).freeze()]);
+                out.extend([self.end_of_rib()]);
             }
             return Reading::Table;
         }
@@ -368,7 +366,7 @@ impl UpdateGroup {
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
-        out.extend(builder.finish().into_iter().map(|chunk| chunk.bytes().clone()));
+        out.extend(builder.finish().iter().map(Chunk::whole));
         Reading::Table
     }
 
@@ -388,7 +386,11 @@ impl UpdateGroup {
     }
 
     pub(super) fn end_of_rib_item(&self, at: u64) -> PrivateItem {
-        PrivateItem { at, bytes: end_of_rib(self.key.family).freeze(), kind: PrivateKind::EndOfRib }
+        PrivateItem { at, part: self.end_of_rib(), kind: PrivateKind::EndOfRib }
+    }
+
+    fn end_of_rib(&self) -> Part {
+        Part { bytes: end_of_rib(self.key.family).freeze(), messages: 1 }
     }
 
     fn mark_pending(&mut self, id: PrefixId) {

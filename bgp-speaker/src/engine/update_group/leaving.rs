@@ -74,7 +74,7 @@ impl UpdateGroup {
                     PrivateKind::EndOfRib => member.owes_end_of_rib = true,
                     PrivateKind::Table => dirty.extend(&self.advertised),
                     PrivateKind::Routes => {
-                        let ids = ids_in(&item.bytes, &self.key, prefixes, emptied);
+                        let ids = ids_in(&item.part.bytes, &self.key, prefixes, emptied);
                         ids.into_iter().for_each(|(id, path_id)| dirty.insert_path(id, path_id));
                     }
                 }

@@ -1,17 +1,17 @@
 //! A member of a group: a cursor, and what is for it alone.
 
 use super::dirty::Dirty;
+use super::log::Part;
 use crate::engine::rib::Source;
-use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Bytes for one member alone, to be sent when its cursor has reached a position.
+/// Messages for one member alone, to be sent when its cursor has reached a position.
 #[derive(Clone, Debug)]
 pub struct PrivateItem {
     /// Not before the log's chunk at this position.
     pub at: u64,
-    /// Whole messages.
-    pub bytes: Bytes,
+    /// What it is told.
+    pub part: Part,
     /// Of what sort.
     pub kind: PrivateKind,
 }

@@ -4,12 +4,11 @@ use super::difference::Difference;
 use super::dump::{Dump, Waiting};
 use super::encode::{Announce, ExportView, encode_announcements};
 use super::group::UpdateGroup;
-use super::log::ChunkBuilder;
+use super::log::{ChunkBuilder, Part};
 use super::member::{Member, PrivateItem, PrivateKind};
 use super::told::chosen;
 use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
-use bytes::Bytes;
 
 impl UpdateGroup {
     /// A session joins: it gets the table, then what follows, and an End-of-RIB between the two if `wants_end_of_rib`.
@@ -36,7 +35,7 @@ impl UpdateGroup {
         debug_assert!(!self.is_pending(), "joining after a flush");
         let at = self.log.end();
         let mut member = Member::new(source, at);
-        let to_item = |bytes: Bytes| PrivateItem { at, bytes, kind: PrivateKind::Routes };
+        let to_item = |part: Part| PrivateItem { at, part, kind: PrivateKind::Routes };
         member.private.extend(self.encode_difference(view, difference).into_iter().map(to_item));
         self.log.add_reader(at);
         self.members.insert(member);
@@ -121,7 +120,7 @@ impl UpdateGroup {
                 else {
                     continue;
                 };
-                let to_item = |bytes| PrivateItem { at, bytes, kind: PrivateKind::Table };
+                let to_item = |part| PrivateItem { at, part, kind: PrivateKind::Table };
                 member.private.extend(chunk.parts_for(waiting.source).map(to_item));
             }
             dump.bytes += chunk.len();
@@ -180,7 +179,7 @@ impl UpdateGroup {
     fn push_dump(&mut self, member: &mut Member, wants_end_of_rib: bool) {
         let Some(dump) = &mut self.dump else { return };
         for (at, chunk) in &dump.chunks {
-            let to_item = |bytes| PrivateItem { at: *at, bytes, kind: PrivateKind::Table };
+            let to_item = |part| PrivateItem { at: *at, part, kind: PrivateKind::Table };
             member.private.extend(chunk.parts_for(member.source).map(to_item));
         }
         if dump.is_walking() {
