@@ -75,6 +75,8 @@ pub struct Ours {
     spec: SpeakerSpec,
     /// TOML that is appended to the generated file, for what the description cannot say.
     extra: String,
+    /// The whole file, in place of a generated one.
+    file: Option<String>,
     namespace: Namespace,
     folder: PathBuf,
     process: Option<Process>,
@@ -91,6 +93,7 @@ impl Ours {
             executable: program.path()?,
             spec,
             extra: String::new(),
+            file: None,
             namespace: node.namespace.clone(),
             folder: lab.subfolder(&node.name)?,
             process: None,
@@ -104,6 +107,13 @@ impl Ours {
         self
     }
 
+    /// Uses this file, which names [`Ours::socket`], in place of one that is made of the description.
+    #[must_use]
+    pub fn with_file(mut self, text: String) -> Ours {
+        self.file = Some(text);
+        self
+    }
+
     /// The current description.
     #[must_use]
     pub fn spec(&self) -> &SpeakerSpec {
@@ -114,6 +124,12 @@ impl Ours {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("admin.sock")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The configuration file.
@@ -162,7 +178,8 @@ impl Ours {
     /// # Errors
     /// If it cannot be written.
     pub fn write_config(&self) -> Result<(), LabError> {
-        let text = config(&self.spec, &self.socket()) + &self.extra;
+        let generated = || config(&self.spec, &self.socket()) + &self.extra;
+        let text = self.file.clone().unwrap_or_else(generated);
         // By rename: an earlier SIGHUP may still be on its way, and must not find half a file.
         let new = self.folder.join("config.toml.new");
         fs::write(&new, text)
