@@ -9,9 +9,7 @@ use bgp_lab::cluster::{CLUSTER_AS, host_node};
 use bgp_lab::daemons::frr::Frr;
 use bgp_lab::etcd::wait_status;
 use bgp_lab::harness::lab_test;
-use bgp_lab::{
-    Daemon, Lab, LabError, PeerRole, RouteSpec, SpeakerSpec, secs, wait_established, wait_routes, wait_until,
-};
+use bgp_lab::{Daemon, Lab, LabError, PeerRole, RouteSpec, SpeakerSpec, secs, wait_established, wait_routes};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -124,7 +122,7 @@ fn reflectors_instead_of_the_mesh(stage: &mut Stage<'_>) -> Result<(), LabError>
         })?;
         stage.configure_bird()?;
         stage.wait_bird()?;
-        wait_all_sessions(stage)?;
+        stage.wait_ours()?;
         stage.check_kernels()?;
         stage.rejoin("node-e", name)?;
         stage.check(&format!("{name} is a reflector"))?;
@@ -132,24 +130,11 @@ fn reflectors_instead_of_the_mesh(stage: &mut Stage<'_>) -> Result<(), LabError>
     stage.data.has_mesh = false;
     let off = json!({"logSeverityScreen": "Info", "nodeToNodeMeshEnabled": false});
     stage.write(&[resource("BGPConfiguration", "default", off)])?;
-    wait_all_sessions(stage)?;
+    stage.wait_ours()?;
     stage.wait_bird()?;
     let sessions = stage.ask("node-a", "neighbors")?;
     assert_eq!(sessions.as_array().map(Vec::len), Some(4), "two reflectors, both families: {sessions}");
     stage.check("the mesh is off")
-}
-
-/// Waits until our daemons have all sessions that they want.
-fn wait_all_sessions(stage: &mut Stage<'_>) -> Result<(), LabError> {
-    for name in stage.our_names() {
-        wait_until(&format!("all sessions of {name}"), PATIENCE, || {
-            let sessions = stage.ask(&name, "neighbors").map_err(|error| error.to_string())?;
-            let all: Vec<&Value> = sessions.as_array().into_iter().flatten().collect();
-            let is_up = |session: &&Value| session["state"] == "Established";
-            if !all.is_empty() && all.iter().all(is_up) { Ok(()) } else { Err(sessions.to_string()) }
-        })?;
-    }
-    Ok(())
 }
 
 fn outage_of_etcd(stage: &mut Stage<'_>) -> Result<(), LabError> {
@@ -165,8 +150,7 @@ fn outage_of_etcd(stage: &mut Stage<'_>) -> Result<(), LabError> {
 
     stage.our("node-b").kill();
     stage.our("node-b").start()?;
-    wait_all_sessions(stage)?;
-    wait_status(|| stage.ask("node-b", "status"), "/fib/in_sync", &json!(true))?;
+    stage.wait_ours()?;
     stage.check("a node was killed and has started without etcd")?;
 
     stage.etcd.restart()?;
@@ -272,7 +256,7 @@ fn another_as(stage: &mut Stage<'_>, router: &mut Frr) -> Result<(), LabError> {
     let commands = nodes.map(|node| format!("neighbor {node} remote-as {OTHER_AS}"));
     let enter = ["configure terminal".to_owned(), format!("router bgp {ROUTER_AS}")];
     router.ask(&[&enter[..], &commands[..]].concat())?;
-    wait_all_sessions(stage)?;
+    stage.wait_ours()?;
     stage.wait_bird()?;
     for node in nodes {
         wait_established(router, node, PATIENCE)?;

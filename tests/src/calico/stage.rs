@@ -74,6 +74,8 @@ pub struct Stage<'a> {
     pods: Vec<Placed>,
     /// Pairs of nodes that this step parts for a while.
     parted: Vec<[String; 2]>,
+    /// Nodes whose routes go from one daemon to the other in this step.
+    handed_over: BTreeSet<String>,
 }
 
 /// The configuration file of our daemon on a Calico node; all else is in the datastore.
@@ -116,6 +118,7 @@ impl<'a> Stage<'a> {
             members: BTreeMap::new(),
             pods: Vec::new(),
             parted: Vec::new(),
+            handed_over: BTreeSet::new(),
         })
     }
 
@@ -163,6 +166,13 @@ impl<'a> Stage<'a> {
     /// What runs on a node.
     pub fn runs(&mut self, name: &str) -> &mut Runs {
         &mut self.member_mut(name).runs
+    }
+
+    /// Another daemon takes over a node, and the one that ran there is returned. Both write some routes with other
+    /// metrics, so that [`Stage::check`] looks at the result and at the pings.
+    pub fn hand_over(&mut self, name: &str, runs: Runs) -> Runs {
+        self.handed_over.insert(name.to_owned());
+        std::mem::replace(&mut self.member_mut(name).runs, runs)
     }
 
     /// Our daemon on a node.
@@ -436,7 +446,7 @@ impl<'a> Stage<'a> {
         none_lost(&self.pings.counts()?)?;
         for (name, member) in &mut self.members {
             let removed = member.watch.removed(PROTOCOL)?;
-            if matches!(member.runs, Runs::Bird(_)) {
+            if matches!(member.runs, Runs::Bird(_)) || self.handed_over.contains(name) {
                 continue;
             }
             let others = self.parted.iter().filter(|pair| pair.contains(name)).flatten();
@@ -452,8 +462,33 @@ impl<'a> Stage<'a> {
             }
         }
         self.parted.clear();
+        self.handed_over.clear();
         self.data.remember();
         eprintln!("held: {step}");
+        Ok(())
+    }
+
+    /// Waits until our daemons have all sessions that they want, and their kernels all routes.
+    ///
+    /// # Errors
+    /// On timeout.
+    pub fn wait_ours(&mut self) -> Result<(), LabError> {
+        for name in self.our_names() {
+            wait_until(&format!("all sessions of {name}"), PATIENCE, || {
+                let mut ask = |what: &str| self.ask(&name, what).map_err(|error| error.to_string());
+                let sessions = ask("neighbors")?;
+                let all: Vec<&Value> = sessions.as_array().into_iter().flatten().collect();
+                if all.is_empty() || all.iter().any(|session| session["state"] != "Established") {
+                    return Err(sessions.to_string());
+                }
+                let status = ask("status")?;
+                if status["ready"] == true && status["fib"]["in_sync"] == true {
+                    Ok(())
+                } else {
+                    Err(status.to_string())
+                }
+            })?;
+        }
         Ok(())
     }
 

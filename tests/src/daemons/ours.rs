@@ -173,6 +173,26 @@ impl Ours {
         json(&format!("{} {arguments}", self.program.name()), &self.ask(&format!("{arguments} --json"))?)
     }
 
+    /// Runs one of its commands that need no daemon, in the node's network.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn offline(&self, arguments: &str) -> Result<String, LabError> {
+        let mut command = Command::new(&self.executable);
+        self.namespace.output(command.args(arguments.split_whitespace()))
+    }
+
+    /// Runs `plan --config FILE --json` in the node's network, whether the daemon runs or not.
+    ///
+    /// # Errors
+    /// If the command fails or does not print JSON.
+    pub fn plan_of_file(&self) -> Result<Value, LabError> {
+        let mut command = Command::new(&self.executable);
+        command.arg("plan").arg("--config").arg(self.config_path());
+        command.arg("--socket").arg(self.socket()).arg("--json");
+        json("plan", &self.namespace.output(&mut command)?)
+    }
+
     /// Writes the file without telling the daemon.
     ///
     /// # Errors
