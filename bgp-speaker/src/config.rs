@@ -18,7 +18,8 @@ pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
 pub use fields::{FieldClass, field_classes};
 pub use filter::Filter;
 pub use neighbor::{
-    Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,
+    AddPaths, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions,
+    families_all,
 };
 
 use bgp_proto::{Asn, BgpId};

@@ -23,10 +23,12 @@
 //!       -> fill: control messages, then group bytes -> the driver's vectored write
 //! ```
 
+mod candidates;
 pub mod collision;
 pub mod conn;
 mod deadlines;
 pub mod decision;
+mod message_counts;
 mod negotiate;
 mod next_hop;
 mod peer;

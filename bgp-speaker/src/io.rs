@@ -10,6 +10,7 @@ mod clock;
 pub(crate) mod command;
 mod connector;
 mod driver;
+mod durations;
 mod listener;
 mod ready;
 mod socket;

@@ -7,7 +7,7 @@ mod plan;
 pub use explain::{ExplainView, ExplainedExport, ExplainedPath};
 pub use plan::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 
-use crate::config::Family;
+use crate::config::{AddPaths, Family};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -157,6 +157,10 @@ pub struct NeighborView {
     pub router_id: Option<String>,
     /// Negotiated families.
     pub families: Vec<String>,
+    /// Families with several paths per prefix (RFC 7911), with the direction that was negotiated: `receive`, `send` or
+    /// `both`, as this side sees it.
+    #[serde(default)]
+    pub add_paths: BTreeMap<String, AddPaths>,
     /// Capabilities that it sent, as text.
     pub capabilities: Vec<String>,
     /// Negotiated hold time.
@@ -253,7 +257,7 @@ pub struct RouteView {
     pub originator_id: Option<String>,
     /// CLUSTER_LIST, dotted.
     pub cluster_list: Vec<String>,
-    /// ADD-PATH identifier as received.
+    /// ADD-PATH identifier, as received or as told.
     pub path_id: Option<u32>,
     /// Kept while its neighbour restarts.
     pub stale: bool,
@@ -284,4 +288,19 @@ pub struct MetricsView {
     pub slow_sessions: u64,
     /// First convergence done.
     pub ready: bool,
+    /// How long batches of route selection took, with the encoding of what followed.
+    pub decision_seconds: DurationsView,
+    /// From the reading of a batch's first bytes to the last write that followed from it.
+    pub propagation_seconds: DurationsView,
+}
+
+/// How long something took, each time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DurationsView {
+    /// Upper bounds in seconds, ascending, and how many took no longer.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// All together, in seconds.
+    pub sum_secs: f64,
 }

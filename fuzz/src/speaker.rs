@@ -1,13 +1,14 @@
 //! A whole speaker on arbitrary octets and events.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use bgp_proto::{
-    AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime, Message, Open,
-    SessionParams,
+    AddPathDirection, AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime,
+    Message, Open, SessionParams,
 };
-use bgp_speaker::config::{Announcement, ListenRange, Neighbor, SpeakerConfig};
+use bgp_speaker::config::{AddPaths, Announcement, ListenRange, Neighbor, SpeakerConfig};
 use bgp_speaker::engine::{ConnId, Effect, Engine, MonoTime, StartKind, StopMode};
 use bytes::BytesMut;
 
@@ -71,15 +72,21 @@ struct World {
     attempts: Vec<(ConnId, IpAddr)>,
 }
 
-/// A reflector with an internal neighbour, a client, an external neighbour and a range.
+/// A reflector with an internal neighbour, a client, an external neighbour and a range; the client and the range may
+/// number their paths.
 fn config() -> SpeakerConfig {
     let mut config = SpeakerConfig::new(Ipv4Addr::new(10, 0, 0, 1));
     config.cluster_id = Some(BgpId(1));
     let external = Neighbor::ebgp(peer(3), Asn(65001));
-    for neighbor in [Neighbor::ibgp(peer(1)), Neighbor::client(peer(2)).passive(), external] {
+    let mut client = Neighbor::client(peer(2)).passive();
+    client.options.add_paths = AddPaths::Both;
+    for neighbor in [Neighbor::ibgp(peer(1)), client, external] {
         config.neighbors.insert(neighbor.address, neighbor);
     }
-    config.listen_ranges.push(ListenRange::new("10.1.0.0/16".parse().expect("a prefix")));
+    let mut range = ListenRange::new("10.1.0.0/16".parse().expect("a prefix"));
+    range.options.add_paths = AddPaths::Both;
+    range.options.add_paths_max = NonZeroU8::MIN;
+    config.listen_ranges.push(range);
     announce(&mut config, "192.168.1.0/26");
     config
 }
@@ -246,6 +253,7 @@ impl World {
             (octet & 4 == 0, Capability::RouteRefresh),
             (octet & 16 == 0, Capability::GracefulRestart(restart)),
             (octet & 32 != 0, Capability::ExtendedMessage),
+            (octet & 64 != 0, Capability::AddPath(vec![(AfiSafi::IPV4_UNICAST, AddPathDirection::Both)])),
         ];
         let capabilities = offered
             .into_iter()

@@ -26,6 +26,8 @@ pub struct SpeakerSpec {
     pub routes: Vec<RouteSpec>,
     /// Whether learned routes go into its namespace's routing table.
     pub kernel: bool,
+    /// Whether its sessions carry several paths of one prefix, both ways (RFC 7911). BIRD, FRR and ours know how.
+    pub add_paths: bool,
 }
 
 impl SpeakerSpec {
@@ -40,6 +42,7 @@ impl SpeakerSpec {
             peers: Vec::new(),
             routes: Vec::new(),
             kernel: false,
+            add_paths: false,
         }
     }
 
@@ -61,6 +64,13 @@ impl SpeakerSpec {
     #[must_use]
     pub fn with_kernel(mut self) -> SpeakerSpec {
         self.kernel = true;
+        self
+    }
+
+    /// Its sessions carry several paths of one prefix, both ways.
+    #[must_use]
+    pub fn with_add_paths(mut self) -> SpeakerSpec {
+        self.add_paths = true;
         self
     }
 

@@ -60,3 +60,32 @@ fn all_who_join_during_a_walk_share_it() {
     let first = sent[joining[0]];
     assert!(first > PREFIXES * 5 && joining.iter().all(|client| sent[*client] == first), "{sent:?}");
 }
+
+#[test]
+fn a_client_that_stops_reading_is_detached_in_slices() {
+    /// Octets of the log that are looked through in one turn.
+    const SLICE: usize = 64 * 1024;
+    let space = PrefixSpace::internet_like(PREFIXES);
+    let mut rig = Rig::with_clients(3);
+    rig.stall(2);
+    let unread = rig.stream(0, &internet_feed(&space, 1, next_hop(0), |_| 100).announce);
+    // It holds back a little too much from now on.
+    rig.engine.limit_log(unread);
+    let mut turns = 0;
+    loop {
+        turns += 1;
+        let change = AttributeSet::with_med(next_hop(0), 100, turns).announce(&space, [7]);
+        rig.receive(0, &change);
+        let sent = rig.turn();
+        assert!((30..200).contains(&sent[1]), "turn {turns}: {sent:?}");
+        if !rig.engine.is_walking() {
+            break;
+        }
+    }
+    let slices = unread / (2 * SLICE);
+    assert!(turns as usize >= slices, "{turns} turns for {unread} octets");
+    assert_eq!(rig.engine.metrics().slow_sessions, 1);
+    let sent = rig.resume();
+    assert!((PREFIXES * 5..unread * 2).contains(&sent), "{sent} octets: the whole table, as it is now");
+    assert_eq!(rig.engine.metrics().slow_sessions, 0);
+}

@@ -11,8 +11,8 @@ use bgp_lab::{Daemon, Lab, LabError, Node, PeerRole, RouteSpec, SpeakerSpec, sec
 use bgp_proto::Asn;
 use bgp_speaker::config::filter::{Filter, Then};
 use bgp_speaker::config::{
-    Family, FieldClass, ListenRange, NextHopMode, PolicyRef, Role, Secret, SpeakerConfig, StepAction,
-    field_classes,
+    AddPaths, Family, FieldClass, ListenRange, NextHopMode, PolicyRef, Role, Secret, SpeakerConfig,
+    StepAction, field_classes,
 };
 use bgp_speaker::{Announcement, Neighbor, Speaker};
 use fib_sync::FibConfig;
@@ -296,6 +296,8 @@ fn flip_neighbor(field: &str, neighbor: &mut Neighbor) {
         "restart_time" => options.restart_time_secs = Some(60),
         "allow_own_as" => options.allow_own_as = 1,
         "max_prefixes" => options.max_prefixes = Some(1000),
+        "add_paths" => options.add_paths = AddPaths::Send,
+        "add_paths_max" => options.add_paths_max = 3.try_into().expect("not zero"),
         "import" => options.import = PolicyRef::Filters(vec!["all".into()]),
         "export" => options.export = PolicyRef::Filters(vec!["all".into()]),
         "name" => neighbor.name = "another".into(),

@@ -164,6 +164,8 @@ mod tests {
             restart_time_secs => Some("restart_time"),
             allow_own_as => Some("allow_own_as"),
             max_prefixes => Some("max_prefixes"),
+            add_paths => Some("add_paths"),
+            add_paths_max => Some("add_paths_max"),
             import => Some("import"),
             export => Some("export"),
         });

@@ -1,10 +1,11 @@
 //! Neighbours: listed ones, and ranges of those who may come unlisted.
 
-use bgp_proto::{AfiSafi, Asn};
+use bgp_proto::{AddPathDirection, AfiSafi, Asn};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 /// An address family that this speaker routes. Dense, so that it can index tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +86,44 @@ pub enum NextHopMode {
     SelfAddress,
     /// As received, also towards eBGP. What we originate carries ourselves.
     Unchanged,
+}
+
+/// Whether a session carries several paths of one prefix (RFC 7911).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddPaths {
+    /// The best path only, as in RFC 4271.
+    #[default]
+    Off,
+    /// The neighbour may tell several.
+    Receive,
+    /// We tell several: all that its rules and filters let pass, up to [`SessionOptions::add_paths_max`] of a prefix.
+    Send,
+    /// Both ways.
+    Both,
+}
+
+impl AddPaths {
+    /// What our capability says; `None`: there is none.
+    pub fn direction(self) -> Option<AddPathDirection> {
+        match self {
+            AddPaths::Off => None,
+            AddPaths::Receive => Some(AddPathDirection::Receive),
+            AddPaths::Send => Some(AddPathDirection::Send),
+            AddPaths::Both => Some(AddPathDirection::Both),
+        }
+    }
+}
+
+impl fmt::Display for AddPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddPaths::Off => "off",
+            AddPaths::Receive => "receive",
+            AddPaths::Send => "send",
+            AddPaths::Both => "both",
+        })
+    }
 }
 
 /// A policy by name.
@@ -170,12 +209,22 @@ pub struct SessionOptions {
     pub restart_time_secs: Option<u16>,
     /// How often our own AS may be in a received path before it counts as a loop (RFC 4271 §9.1.2 allows none).
     pub allow_own_as: u8,
-    /// More prefixes than this, over all families, end the session with Cease/1 (RFC 4486).
+    /// More prefixes than this, over all families, end the session with Cease/1 (RFC 4486). With ADD-PATH each path of
+    /// a prefix counts as one.
     pub max_prefixes: Option<u32>,
+    /// ADD-PATH, for all families of the session.
+    pub add_paths: AddPaths,
+    /// How many paths of a prefix the neighbour is told at most, the best first.
+    pub add_paths_max: NonZeroU8,
     /// Import policy.
     pub import: PolicyRef,
     /// Export policy.
     pub export: PolicyRef,
+}
+
+impl SessionOptions {
+    /// Default of [`SessionOptions::add_paths_max`]: as many next hops as BIRD merges into one route by default.
+    pub const DEFAULT_ADD_PATHS_MAX: NonZeroU8 = NonZeroU8::MIN.saturating_add(15);
 }
 
 impl Default for SessionOptions {
@@ -193,6 +242,8 @@ impl Default for SessionOptions {
             restart_time_secs: None,
             allow_own_as: 0,
             max_prefixes: None,
+            add_paths: AddPaths::Off,
+            add_paths_max: Self::DEFAULT_ADD_PATHS_MAX,
             import: PolicyRef::Accept,
             export: PolicyRef::Accept,
         }

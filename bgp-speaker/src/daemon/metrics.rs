@@ -4,9 +4,11 @@
 //! stale, and two speakers in one process do not share counters.
 
 use super::Program;
-use crate::view::{DatastoreView, FibView, MetricsView};
+use crate::view::{DatastoreView, DurationsView, FibView, MetricsView};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Every state has a series, so that a graph of an empty one is a line at zero.
 const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
@@ -52,6 +54,16 @@ pub(crate) fn render(
         pairs(&metrics.update_errors),
     )?;
     page.tables(metrics)?;
+    page.durations(
+        "bgp_decision_seconds",
+        "Batches of route selection, with the encoding of what followed.",
+        &metrics.decision_seconds,
+    )?;
+    page.durations(
+        "bgp_propagation_seconds",
+        "From the reading of a batch of UPDATEs to the last write that followed.",
+        &metrics.propagation_seconds,
+    )?;
     if let Some(fib) = sides.fib {
         page.fib(fib)?;
     }
@@ -151,6 +163,11 @@ impl Page {
         self.registry.register(Box::new(repaired))
     }
 
+    fn durations(&self, name: &str, help: &str, view: &DurationsView) -> prometheus::Result<()> {
+        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), HashMap::new())?;
+        self.registry.register(Box::new(Counted { desc, view: view.clone() }))
+    }
+
     fn gauge(&self, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
         let gauge = IntGauge::new(name, help)?;
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -187,6 +204,39 @@ impl Page {
     }
 }
 
+/// A histogram that was counted elsewhere.
+struct Counted {
+    desc: Desc,
+    view: DurationsView,
+}
+
+impl Collector for Counted {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let buckets = self.view.buckets.iter().map(|(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(*count);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(self.view.count);
+        histogram.set_sample_sum(self.view.sum_secs);
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        let mut family = MetricFamily::default();
+        family.set_name(self.desc.fq_name.clone());
+        family.set_help(self.desc.help.clone());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        vec![family]
+    }
+}
+
 fn pairs(counts: &[(String, String, u64)]) -> impl Iterator<Item = (Vec<&str>, u64)> {
     counts.iter().map(|(first, second, count)| (vec![first.as_str(), second.as_str()], *count))
 }
@@ -210,6 +260,12 @@ mod tests {
             update_groups: 2,
             slow_sessions: 1,
             ready: true,
+            decision_seconds: DurationsView {
+                buckets: vec![(0.001, 3), (0.01, 5)],
+                count: 6,
+                sum_secs: 1.25,
+            },
+            ..MetricsView::default()
         }
     }
 
@@ -249,6 +305,12 @@ mod tests {
             "bgp_update_groups 2",
             "bgp_slow_sessions 1",
             "bgp_ready 1",
+            "bgp_decision_seconds_bucket{le=\"0.001\"} 3",
+            "bgp_decision_seconds_bucket{le=\"0.01\"} 5",
+            "bgp_decision_seconds_bucket{le=\"+Inf\"} 6",
+            "bgp_decision_seconds_sum 1.25",
+            "bgp_decision_seconds_count 6",
+            "bgp_propagation_seconds_count 0",
             "fib_routes{state=\"installed\"} 8",
             "fib_divergent_routes 2",
             "fib_operations_total{op=\"all\",result=\"ok\"} 9",

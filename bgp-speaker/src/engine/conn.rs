@@ -3,6 +3,7 @@
 use super::collision::Direction;
 use super::rib::Source;
 use super::send_hold::SendHold;
+use super::update_group::Part;
 use bgp_proto::SessionParams;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
@@ -38,6 +39,8 @@ pub struct Conn {
     pub send_hold: SendHold,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
+    /// UPDATEs taken into the queue that nobody has counted yet.
+    new_updates: u64,
 }
 
 impl Conn {
@@ -54,6 +57,7 @@ impl Conn {
             send_hold: SendHold::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            new_updates: 0,
         }
     }
 
@@ -86,6 +90,11 @@ impl Conn {
         }
     }
 
+    /// How many UPDATEs were queued since this was asked last.
+    pub fn take_new_updates(&mut self) -> u64 {
+        std::mem::take(&mut self.new_updates)
+    }
+
     /// Is there something that was not written yet?
     pub fn is_waiting(&self) -> bool {
         !(self.queue.is_empty() && self.control.is_empty())
@@ -97,11 +106,12 @@ impl Conn {
     }
 }
 
-impl Extend<Bytes> for Conn {
-    fn extend<T: IntoIterator<Item = Bytes>>(&mut self, chunks: T) {
-        for bytes in chunks {
-            self.queued_bytes += bytes.len();
-            self.queue.push_back(bytes);
+impl Extend<Part> for Conn {
+    fn extend<T: IntoIterator<Item = Part>>(&mut self, parts: T) {
+        for part in parts {
+            self.new_updates += u64::from(part.messages);
+            self.queued_bytes += part.bytes.len();
+            self.queue.push_back(part.bytes);
         }
     }
 }
@@ -115,7 +125,8 @@ mod tests {
         let mut conn = Conn::new(Source(1), Direction::Outgoing);
         conn.control.push_back(Bytes::from_static(b"keepalive"));
         assert!(conn.wants_more());
-        conn.extend([Bytes::from_static(b"update")]);
+        conn.extend([Part { bytes: Bytes::from_static(b"update"), messages: 1 }]);
+        assert_eq!((conn.take_new_updates(), conn.take_new_updates()), (1, 0));
         conn.written(11);
         let mut slices = Vec::new();
         assert!(conn.io_slices(&mut slices));

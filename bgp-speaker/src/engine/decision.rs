@@ -12,6 +12,7 @@
 use super::rib::AttrRecord;
 use bgp_proto::BgpId;
 use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -100,27 +101,51 @@ pub struct Selected {
 pub fn select_best(candidates: &[Candidate]) -> Option<Selected> {
     let mut left: Vec<usize> = (0..candidates.len()).collect();
     let mut decided_by = DecisionStep::OnlyPath;
-    for step in STEPS {
+    for step in steps() {
         if left.len() <= 1 {
             break;
         }
         let before = left.len();
-        eliminate(*step, candidates, &mut left);
+        eliminate(step, candidates, &mut left);
         if left.len() < before {
-            decided_by = *step;
+            decided_by = step;
         }
     }
     left.first().map(|&index| Selected { index, decided_by })
+}
+
+/// All candidates, the best first: as [`select_best`] would name them if each were taken away in turn.
+pub fn ranking(candidates: &[Candidate]) -> Vec<usize> {
+    let before = |i: usize| BEFORE_MED.map(|step| rank(step, &candidates[i]));
+    let after = |i: usize| AFTER_MED.map(|step| rank(step, &candidates[i]));
+    let of_as = |i: usize| candidates[i].record.neighbor_as;
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_by_cached_key(|&i| (before(i), of_as(i), candidates[i].record.med, after(i)));
+    let mut ranked = Vec::with_capacity(order.len());
+    for tier in order.chunk_by(|&a, &b| before(a) == before(b)) {
+        // By MED, only the first of each AS is left to be compared; when it is taken, the next one is.
+        let mut left: BinaryHeap<_> = tier
+            .chunk_by(|&a, &b| of_as(a) == of_as(b))
+            .map(|rest| Reverse((after(rest[0]), rest)))
+            .collect();
+        while let Some(Reverse((_, rest))) = left.pop() {
+            ranked.push(rest[0]);
+            if let Some(next) = rest.get(1) {
+                left.push(Reverse((after(*next), &rest[1..])));
+            }
+        }
+    }
+    ranked
 }
 
 /// The step by which each candidate lost; `None` for the best.
 pub fn losses(candidates: &[Candidate]) -> Vec<Option<DecisionStep>> {
     let mut losses = vec![None; candidates.len()];
     let mut left: Vec<usize> = (0..candidates.len()).collect();
-    for step in STEPS {
+    for step in steps() {
         let before = left.clone();
-        eliminate(*step, candidates, &mut left);
-        before.iter().filter(|index| !left.contains(index)).for_each(|index| losses[*index] = Some(*step));
+        eliminate(step, candidates, &mut left);
+        before.iter().filter(|index| !left.contains(index)).for_each(|index| losses[*index] = Some(step));
     }
     losses
 }
@@ -140,18 +165,19 @@ pub fn beats(new: &Candidate, best: &Candidate) -> Option<bool> {
     }
 }
 
-const STEPS: &[DecisionStep] = &[
-    DecisionStep::Local,
-    DecisionStep::LocalPref,
-    DecisionStep::AsPathLength,
-    DecisionStep::Origin,
-    DecisionStep::Med,
+const BEFORE_MED: [DecisionStep; 4] =
+    [DecisionStep::Local, DecisionStep::LocalPref, DecisionStep::AsPathLength, DecisionStep::Origin];
+const AFTER_MED: [DecisionStep; 5] = [
     DecisionStep::External,
     DecisionStep::RouterId,
     DecisionStep::ClusterListLength,
     DecisionStep::PeerAddress,
     DecisionStep::PathId,
 ];
+
+fn steps() -> impl Iterator<Item = DecisionStep> {
+    BEFORE_MED.into_iter().chain([DecisionStep::Med]).chain(AFTER_MED)
+}
 
 /// Removes the losers of a step.
 fn eliminate(step: DecisionStep, candidates: &[Candidate], left: &mut Vec<usize>) {
@@ -316,6 +342,11 @@ mod tests {
                     path_id: 0,
                 })
                 .collect();
+            let mut left: Vec<usize> = (0..candidates.len()).collect();
+            for best in ranking(&candidates) {
+                let rest: Vec<Candidate> = left.iter().map(|&i| candidates[i].clone()).collect();
+                proptest::prop_assert_eq!(left.remove(select_best(&rest).unwrap().index), best);
+            }
             let (new, before) = candidates.split_last().unwrap();
             let best = select_best(before).unwrap().index;
             if let Some(is_better) = beats(new, &before[best]) {

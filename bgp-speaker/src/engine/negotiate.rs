@@ -3,8 +3,8 @@
 use super::next_hop::SelfAddresses;
 use crate::config::{Family, SessionOptions, SpeakerConfig};
 use bgp_proto::{
-    Afi, AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime, Notification,
-    NotificationCode, Open, PeerType, SessionParams, subcode,
+    AddPathDirection, Afi, AfiSafi, Asn, BgpId, Capability, GracefulRestart, GracefulRestartFamily, HoldTime,
+    Notification, NotificationCode, Open, PeerType, SessionParams, subcode,
 };
 use std::time::Duration;
 
@@ -90,6 +90,10 @@ pub fn local_open(config: &SpeakerConfig, options: &SessionOptions, flags: Resta
     }
     capabilities.push(Capability::ExtendedMessage);
     capabilities.push(Capability::FourOctetAs(asn));
+    if let Some(direction) = options.add_paths.direction() {
+        let families = options.families.iter().map(|family| (family.afi_safi(), direction));
+        capabilities.push(Capability::AddPath(families.collect()));
+    }
     if config.graceful_restart.enabled {
         let restart = graceful_restart(config.restart_time(options), &options.families, flags);
         capabilities.push(Capability::GracefulRestart(restart));
@@ -155,6 +159,16 @@ pub fn negotiate(local: &LocalSide, remote: &Open) -> Result<Negotiated, Notific
     if takes_ipv6_next_hop(&local.open) && takes_ipv6_next_hop(remote) {
         params.extended_next_hop.insert(AfiSafi::IPV4_UNICAST);
     }
+    for family in families.iter().map(|family| family.afi_safi()) {
+        // RFC 7911 §4: a direction is used if one side sends and the other receives.
+        let (ours, theirs) = (add_path_of(&local.open, family), add_path_of(remote, family));
+        if ours.is_some_and(AddPathDirection::receives) && theirs.is_some_and(AddPathDirection::sends) {
+            params.add_path_rx.insert(family);
+        }
+        if ours.is_some_and(AddPathDirection::sends) && theirs.is_some_and(AddPathDirection::receives) {
+            params.add_path_tx.insert(family);
+        }
+    }
     let hold_secs = u64::from(local.open.hold_time.as_secs().min(remote.hold_time.as_secs()));
     let hold_time = (hold_secs > 0).then(|| Duration::from_secs(hold_secs));
     let a_third = hold_time.map(|time| time / 3);
@@ -198,6 +212,16 @@ fn takes_ipv6_next_hop(open: &Open) -> bool {
     })
 }
 
+/// What an OPEN says about several paths of one prefix of a family.
+fn add_path_of(open: &Open, family: AfiSafi) -> Option<AddPathDirection> {
+    open.capabilities.iter().find_map(|capability| match capability {
+        Capability::AddPath(families) => {
+            families.iter().find(|(listed, _)| *listed == family).map(|(_, direction)| *direction)
+        }
+        _ => None,
+    })
+}
+
 /// RFC 4724 §3: of several instances the last one counts.
 fn graceful_restart_of(open: &Open) -> Option<&GracefulRestart> {
     open.capabilities.iter().rev().find_map(|capability| match capability {
@@ -209,6 +233,7 @@ fn graceful_restart_of(open: &Open) -> Option<&GracefulRestart> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AddPaths;
 
     const FRESH: RestartFlags = RestartFlags { restarting: false, forwarding_preserved: false };
 
@@ -263,6 +288,30 @@ mod tests {
             let options = SessionOptions { restart_time_secs: own, ..SessionOptions::default() };
             let open = local_open(&config, &options, FRESH);
             assert_eq!(graceful_restart_of(&open).unwrap().restart_time_secs, expected);
+        }
+    }
+
+    #[test]
+    fn path_identifiers_are_used_in_a_direction_that_one_side_sends_and_the_other_receives() {
+        let open = |add_paths, families: &[Family]| {
+            let options = SessionOptions { add_paths, families: families.to_vec(), ..Default::default() };
+            local_open(&SpeakerConfig::new([10, 0, 0, 1].into()), &options, FRESH)
+        };
+        let table = [
+            (AddPaths::Both, AddPaths::Both, true, true),
+            (AddPaths::Both, AddPaths::Send, true, false),
+            (AddPaths::Send, AddPaths::Both, false, true),
+            (AddPaths::Receive, AddPaths::Receive, false, false),
+            (AddPaths::Off, AddPaths::Both, false, false),
+            (AddPaths::Both, AddPaths::Off, false, false),
+        ];
+        for (ours, theirs, receives, sends) in table {
+            let local = LocalSide { open: open(ours, &Family::ALL), ..local() };
+            let remote = Open { bgp_id: BgpId(2), ..open(theirs, &[Family::Ipv6Unicast]) };
+            let params = negotiate(&local, &remote).unwrap().params;
+            let (v4, v6) = (AfiSafi::IPV4_UNICAST, AfiSafi::IPV6_UNICAST);
+            assert_eq!((params.add_path_rx(v6), params.add_path_tx(v6)), (receives, sends));
+            assert!(!params.add_path_rx(v4) && !params.add_path_tx(v4), "they do not exchange it");
         }
     }
 

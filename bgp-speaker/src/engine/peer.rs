@@ -2,6 +2,7 @@
 
 use super::collision::Direction;
 use super::conn::ConnId;
+use super::message_counts::MessageCounts;
 use super::negotiate::Negotiated;
 use super::policy::Policy;
 use super::readvertise::Relation;
@@ -11,7 +12,6 @@ use super::time::MonoTime;
 use crate::config::{Family, Neighbor, Role, SessionOptions};
 use bgp_proto::{BgpId, NextHop};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -123,10 +123,10 @@ pub struct Peer {
     pub last_error: Option<String>,
     /// Sessions that reached Established.
     pub established_count: u64,
-    /// Messages received by type name.
-    pub messages_received: BTreeMap<&'static str, u64>,
-    /// Messages sent by type name; UPDATEs of a group are not counted per member.
-    pub messages_sent: BTreeMap<&'static str, u64>,
+    /// Messages received.
+    pub messages_received: MessageCounts,
+    /// Messages sent, or queued.
+    pub messages_sent: MessageCounts,
     backoff: Backoff,
 }
 
@@ -158,8 +158,8 @@ impl Peer {
             state_since: now,
             last_error: None,
             established_count: 0,
-            messages_received: BTreeMap::new(),
-            messages_sent: BTreeMap::new(),
+            messages_received: MessageCounts::default(),
+            messages_sent: MessageCounts::default(),
             backoff: Backoff { next: BACKOFF_MIN, random: seed | 1 },
         }
     }

@@ -22,6 +22,7 @@ pub use batch::{BATCH_LEN, Batch};
 pub use bitmap::Bitmap;
 pub use prefixes::{PrefixId, PrefixTable};
 
+use hashbrown::HashSet;
 use holdings::Holdings;
 
 /// Where a path came from: a peer's slot, or ourselves.
@@ -64,7 +65,14 @@ pub enum Announced {
     Replaced,
     /// It said what we knew.
     Same,
+    /// The source has too many paths of the prefix; this one is not kept.
+    Refused,
 }
+
+/// A source may have so many paths of one prefix (RFC 7911); stale ones do not count. They are looked through one by one.
+pub const PATHS_OF_PREFIX_MAX: usize = 256;
+/// Once it has no more than this, it is asked for those that were refused.
+const ROOM_AGAIN: usize = PATHS_OF_PREFIX_MAX / 2;
 
 /// Up to so many prefixes without paths are looked up one by one to be forgotten.
 const RECLAIM_MANY: usize = 4096;
@@ -104,6 +112,8 @@ pub struct Rib {
     /// Prefixes that lost their last path and whose id may be given back.
     emptied: Vec<PrefixId>,
     holdings: Holdings,
+    /// Of whose paths of which prefix some were refused, while more than [`ROOM_AGAIN`] are held.
+    overfull: HashSet<(PrefixId, Source)>,
     best_count: usize,
     path_count: usize,
 }
@@ -122,6 +132,7 @@ impl Rib {
             grown: Bitmap::default(),
             emptied: Vec::new(),
             holdings: Holdings::default(),
+            overfull: HashSet::new(),
             best_count: 0,
             path_count: 0,
         }
@@ -150,6 +161,7 @@ impl Rib {
             + self.dirty_bits.memory_bytes()
             + self.grown.memory_bytes()
             + self.holdings.memory_bytes()
+            + self.overfull.allocation_size()
     }
 
     /// Anything for [`Rib::decide`] to do?
@@ -167,18 +179,13 @@ impl Rib {
         if id.index() >= self.heads.len() {
             self.heads.resize(id.index() + 1, NONE);
         }
-        if let Some((_, index)) = self.find_node(id, path.source, path.path_id) {
-            let node = &mut self.nodes[index as usize];
-            node.link &= !STALE;
-            let old = node.path.attr;
-            if old == path.attr {
-                return Announced::Same;
+        match self.find_node(id, path.source, path.path_id) {
+            Ok((_, index)) => return self.replace(attrs, id, index, path),
+            Err(held) if held >= PATHS_OF_PREFIX_MAX => {
+                self.overfull.insert((id, path.source));
+                return Announced::Refused;
             }
-            self.mark_dirty(attrs, id, false);
-            attrs.retain(path.attr);
-            attrs.release(old);
-            self.nodes[index as usize].path = path;
-            return Announced::Replaced;
+            Err(_) => {}
         }
         self.mark_dirty(attrs, id, true);
         attrs.retain(path.attr);
@@ -192,13 +199,36 @@ impl Rib {
         Announced::New
     }
 
+    fn replace(&mut self, attrs: &mut AttrTable, id: PrefixId, index: u32, path: Path) -> Announced {
+        let node = &mut self.nodes[index as usize];
+        node.link &= !STALE;
+        let old = node.path.attr;
+        if old == path.attr {
+            return Announced::Same;
+        }
+        self.mark_dirty(attrs, id, false);
+        attrs.retain(path.attr);
+        attrs.release(old);
+        self.nodes[index as usize].path = path;
+        Announced::Replaced
+    }
+
+    /// Were paths of a source refused, and is there room for them now? Says so once.
+    fn has_room_again(&mut self, id: PrefixId, source: Source) -> bool {
+        if self.overfull.is_empty() || !self.overfull.contains(&(id, source)) {
+            return false;
+        }
+        let held = self.paths(id).filter(|(path, is_stale)| path.source == source && !is_stale).count();
+        held <= ROOM_AGAIN && self.overfull.remove(&(id, source))
+    }
+
     /// Removes a source's path; was there one?
     pub fn withdraw(&mut self, attrs: &mut AttrTable, key: &[u8], source: Source, path_id: u32) -> bool {
         self.prefixes.find(key).is_some_and(|id| self.withdraw_at(attrs, id, source, path_id))
     }
 
     fn withdraw_at(&mut self, attrs: &mut AttrTable, id: PrefixId, source: Source, path_id: u32) -> bool {
-        let Some((before, index)) = self.find_node(id, source, path_id) else { return false };
+        let Ok((before, index)) = self.find_node(id, source, path_id) else { return false };
         self.unlink(attrs, id, before, index);
         true
     }
@@ -206,6 +236,7 @@ impl Rib {
     /// Marks every path of a source as stale; how many.
     pub fn mark_stale(&mut self, source: Source) -> usize {
         let mut count = 0;
+        self.overfull.retain(|(_, of)| *of != source);
         for id in self.holdings.of(source, self.heads.len()) {
             let mut index = self.heads[id.index()];
             while index != NONE {
@@ -234,6 +265,9 @@ impl Rib {
     /// Removes the paths of a source, all of them or only the stale ones; how many.
     pub fn remove_source(&mut self, attrs: &mut AttrTable, source: Source, only_stale: bool) -> usize {
         let mut count = 0;
+        if !only_stale {
+            self.overfull.retain(|(_, of)| *of != source);
+        }
         for id in self.holdings.of(source, self.heads.len()) {
             let mut before = NONE;
             let mut index = self.heads[id.index()];
@@ -278,7 +312,8 @@ impl Rib {
     /// - `ready` says whether a prefix, with its best path before, may be decided now, else it waits for
     ///   [`Rib::resume_deferred`];
     /// - `beats` says whether a new path is better than the best one until now, if these two suffice to tell;
-    /// - `select` returns the index of the best of a prefix's paths, of which there is at least one.
+    /// - `select` returns the index of the best of a prefix's paths, of which there is at least one;
+    /// - `touched`, where somebody wants to know, gets all prefixes that were decided, whatever changed of them.
     pub fn decide(
         &mut self,
         attrs: &mut AttrTable,
@@ -286,6 +321,7 @@ impl Rib {
         beats: impl Fn(&AttrTable, Path, Path) -> Option<bool>,
         select: impl Fn(&AttrTable, &[Path]) -> usize,
         changes: &mut Vec<Change>,
+        mut touched: Option<&mut Vec<PrefixId>>,
     ) {
         let mut paths = Vec::new();
         for dirty in std::mem::take(&mut self.dirty) {
@@ -307,6 +343,7 @@ impl Rib {
                     }
                 }
             }
+            touched.iter_mut().for_each(|touched| touched.push(dirty.id));
             let new = self.best(dirty.id);
             self.best_count += usize::from(new.is_some());
             self.best_count -= usize::from(dirty.old.is_some());
@@ -388,19 +425,22 @@ impl Rib {
         }
     }
 
-    /// (previous node or NONE, node)
-    fn find_node(&self, id: PrefixId, source: Source, path_id: u32) -> Option<(u32, u32)> {
-        let mut before = NONE;
+    /// (previous node or NONE, node); or, if there is no such path, how many others the source has that are not stale.
+    fn find_node(&self, id: PrefixId, source: Source, path_id: u32) -> Result<(u32, u32), usize> {
+        let (mut before, mut others) = (NONE, 0);
         let mut index = self.heads[id.index()];
         while index != NONE {
             let node = &self.nodes[index as usize];
-            if node.path.source == source && node.path.path_id == path_id {
-                return Some((before, index));
+            if node.path.source == source {
+                if node.path.path_id == path_id {
+                    return Ok((before, index));
+                }
+                others += usize::from(node.link & STALE == 0);
             }
             before = index;
             index = next_of(node.link);
         }
-        None
+        Err(others)
     }
 
     fn link_after_head(&mut self, id: PrefixId, path: Path) {

@@ -64,18 +64,23 @@ impl StateKind {
         StateKind::OpenConfirm,
         StateKind::Established,
     ];
-}
 
-impl fmt::Display for StateKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+    /// Its name in RFC 4271.
+    pub fn name(self) -> &'static str {
+        match self {
             StateKind::Idle => "Idle",
             StateKind::Connect => "Connect",
             StateKind::Active => "Active",
             StateKind::OpenSent => "OpenSent",
             StateKind::OpenConfirm => "OpenConfirm",
             StateKind::Established => "Established",
-        })
+        }
+    }
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -21,6 +21,7 @@ use super::session::Action;
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, Secret, SpeakerConfig, diff};
+use crate::engine::message_counts::MessageCounts;
 use bytes::BytesMut;
 use convergence::Convergence;
 pub use convergence::StartKind;
@@ -143,8 +144,8 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Counters {
     transitions: BTreeMap<(&'static str, &'static str), u64>,
-    received: BTreeMap<&'static str, u64>,
-    sent: BTreeMap<&'static str, u64>,
+    received: MessageCounts,
+    sent: MessageCounts,
     update_errors: BTreeMap<(String, &'static str), u64>,
 }
 

@@ -29,4 +29,5 @@ pub use node::{NodeId, Revival};
 pub use record::Heard;
 pub use simulation::{Simulation, simulate};
 pub use stream::StreamId;
+pub use tables::Paths;
 pub use weather::Weather;

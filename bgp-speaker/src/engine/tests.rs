@@ -8,6 +8,7 @@ use crate::config::{
 use bgp_proto::{Asn, Community, MessageType, SessionParams};
 use std::time::Duration;
 
+mod add_paths;
 mod bad_input;
 mod collisions;
 mod configuration;

@@ -10,23 +10,30 @@
 //!   from the position at which the walk was made.
 //! - **Filters** are asked once per group, and once per attribute set where they do not look at prefixes
 //!   ([`Verdicts`]); a filter that changes under a running group costs an UPDATE only where its outcome does.
-//! - **Slow members** leave the log when it grows past a bound, keep one dirty bit per prefix, and are served the
-//!   latest state from the RIB when they read again.
+//! - **ADD-PATH.** Members that take path identifiers have groups of their own, with an Adj-RIB-Out of paths
+//!   ([`ToldPaths`]); what follows it, from the encoder on, is the same.
+//! - **Slow members** leave the log when it grows past a bound, in slices, keep one dirty bit per prefix, and are
+//!   served the latest state from the RIB when they read again.
 
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
 mod difference;
+mod dirty;
 mod dump;
 mod encode;
 mod group;
 mod key;
+mod leaving;
 mod log;
 mod member;
 mod members;
+mod told;
 mod verdicts;
 mod walk;
 
-pub use encode::{ExportView, export, export_attributes};
-pub use group::{Reading, SLOW_LOG_BYTES, UpdateGroup};
+pub use encode::{Announce, ExportView, export, export_attributes};
+pub use group::{Reading, UpdateGroup};
 pub use key::GroupKey;
+pub use leaving::SLOW_LOG_BYTES;
+pub use log::Part;
 pub use verdicts::{Verdicts, session_kind};

@@ -13,6 +13,7 @@ use super::addresses;
 use super::clock::Clock;
 use super::command::{Command, Edit, Reply};
 use super::connector;
+use super::durations::Durations;
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
 use super::socket::{READ_BUFFER_BYTES, Socket};
@@ -21,8 +22,8 @@ use super::subscribers::Subscribers;
 use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
 use crate::speaker::ApplyError;
-use crate::view::StatusView;
-use std::collections::HashMap;
+use crate::view::{MetricsView, StatusView};
+use hashbrown::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
@@ -67,6 +68,10 @@ pub(crate) struct Driver {
     ready_now: Vec<ConnId>,
     buffer: Box<[u8]>,
     batch_bytes: usize,
+    /// When the first bytes of the batch were read.
+    batch_since: Option<MonoTime>,
+    decisions: Durations,
+    propagations: Durations,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
     events_sender: mpsc::Sender<Event>,
@@ -107,6 +112,9 @@ impl Driver {
             ready_now: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES + bgp_proto::MAX_EXTENDED_LEN].into(),
             batch_bytes: 0,
+            batch_since: None,
+            decisions: Durations::default(),
+            propagations: Durations::default(),
             commands: parts.commands,
             events,
             events_sender,
@@ -268,7 +276,10 @@ impl Driver {
                 outcome = socket.write(&mut self.engine).and(outcome);
             }
             match outcome {
-                Ok(count) => self.batch_bytes += count,
+                Ok(count) => {
+                    self.batch_bytes += count;
+                    self.batch_since = self.batch_since.or(Some(now));
+                }
                 Err(error) => self.lose(now, id, &error),
             }
         }
@@ -277,14 +288,21 @@ impl Driver {
     /// Works off the batch, and everything that follows from it.
     fn settle(&mut self) {
         self.batch_bytes = 0;
+        let mut since = self.batch_since.take();
         loop {
-            if self.engine.needs_flush() {
+            let has_work = self.engine.needs_flush();
+            if has_work {
+                let start = self.clock.now();
                 let subscribers = &self.subscribers;
                 self.engine.flush(|family, id| subscribers.hold(family, id));
+                self.decisions.note(self.clock.now().since(start));
             }
             self.subscribers.update(&mut self.engine);
             self.perform_effects();
             self.write_woken();
+            if let Some(since) = since.take().filter(|_| has_work) {
+                self.propagations.note(self.clock.now().since(since));
+            }
             // A failed write ends a session, which is the next batch. What is left of a walk waits for its next turn.
             if !self.engine.needs_flush() || self.engine.is_walking() {
                 return;
@@ -358,7 +376,7 @@ impl Driver {
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
             Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
             Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
-            Command::Metrics(reply) => _ = reply.send(self.engine.metrics()),
+            Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),
             Command::NextRoutes(id, reply) => self.subscribers.next(id, reply, &self.engine),
@@ -366,6 +384,14 @@ impl Driver {
             Command::Stop(mode, reply) => return ControlFlow::Break(Some(Stop { mode, reply })),
         }
         ControlFlow::Continue(())
+    }
+
+    fn metrics(&self) -> MetricsView {
+        MetricsView {
+            decision_seconds: self.decisions.view(),
+            propagation_seconds: self.propagations.view(),
+            ..self.engine.metrics()
+        }
     }
 
     fn apply(&mut self, now: MonoTime, config: SpeakerConfig) -> Result<Vec<Step>, ApplyError> {

@@ -26,6 +26,11 @@
 //! them: a member skips what came from itself, is told a withdrawal of its own when its route displaces another's,
 //! and shares one walk of the table with all who join at about the same time.
 //!
+//! **Several paths of one prefix** (ADD-PATH). Sessions that are sent path identifiers have groups of their own, whose
+//! Adj-RIB-Out is a map from prefix to the paths told, with their identifiers and attributes: what is told next is what
+//! differs from it. Identifiers are small numbers, given by each group. Log, encoder, walks and slow readers are the same,
+//! and a group without them has nothing to keep.
+//!
 //! **Slow readers.** A member that holds back more than 16 MiB of the log leaves it, keeps one bit per prefix, and gets
 //! the latest state when it reads again. Nobody waits for it.
 //!
@@ -38,6 +43,7 @@
 //! | what | how many | kept |
 //! |---|---|---|
 //! | prefix | once | 5 or 17 bytes, a hash slot, 4 bytes, one bit per group |
-//! | path | one per source and prefix | 16 bytes |
+//! | path | one per source and prefix; with ADD-PATH, per identifier too | 16 bytes |
+//! | path told by an ADD-PATH group | one per path and group | 16 bytes, and about 32 per prefix |
 //! | attribute set | once per distinct set | its bytes and a record of about 60 |
 //! | session | one per neighbour | state machine, cursor per family, up to 256 KiB of references to chunks |

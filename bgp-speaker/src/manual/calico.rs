@@ -41,9 +41,10 @@
 //! | services with a single address | a blackhole in the kernel | never in the kernel |
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
 //! | listening port, bind mode | after a restart | at once |
+//! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
 //!
 //! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, and routes of other programs are
-//! not announced), ADD-PATH, and a metric of its own for each route: all learned routes have the metric of `[fib]`.
+//! not announced), kernel routes with several next hops, and a metric of its own for each route: all learned routes have the metric of `[fib]`.
 //! Routes inside a node's own blocks that it learned from others are passed on like any other route.
 //!
 //! # Moving a cluster from BIRD, node by node, and back

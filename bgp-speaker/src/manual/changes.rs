@@ -24,6 +24,8 @@
 //! | `restart_time` | reset | told in the OPEN |
 //! | `allow_own_as` | reset | what was refused is to come again |
 //! | `max_prefixes` | hitless | counted from then on |
+//! | `add_paths` | reset | told in the OPEN |
+//! | `add_paths_max` | reset | how many paths of a prefix are told |
 //! | `import` | refresh | routes are asked for again |
 //! | `export` | refresh | what differs is told |
 //! | `name` | hitless | for logs and tables |

@@ -19,5 +19,13 @@
 //! **TCP MD5 and GTSM** are set on listening and connecting sockets (`password_file`, `ttl_security`). The key of a
 //! listen range covers its whole prefix.
 //!
-//! **Limits.** `max_prefixes` per session, `max_sessions` per listen range. Without them a neighbour can make the
+//! **Several paths of one prefix** (ADD-PATH, RFC 7911): `add_paths` of a neighbour or listen range is `"off"`,
+//! `"receive"`, `"send"` or `"both"`, for all families of the session; a direction is used if the neighbour offers the
+//! other end of it, which `neighbors ADDRESS` shows as `several paths`. Sent are all paths that reflection rules and
+//! filters let pass, best first, up to `add_paths_max` of a prefix (1 to 255, 16 unless configured); of those a neighbour
+//! is spared its own. To change either sets the session up anew. Subscribers and the kernel still get the best path
+//! only. Of one prefix a neighbour may have 256 paths; what comes beyond is not kept, a warning says so, and once there
+//! is room for half of that the neighbour is asked for its routes again.
+//!
+//! **Limits.** `max_prefixes` per session, where with ADD-PATH each path counts, `max_sessions` per listen range. Without them a neighbour can make the
 //! tables as large as memory allows: configure them for neighbours that you do not run.

@@ -1,7 +1,7 @@
 //! The dry run: what a configuration would make of a speaker, as documented JSON.
 
 use crate::config::{
-    Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, FibRules, Neighbor,
+    AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, FibRules, Neighbor,
     NextHopMode, PolicyRef, PoolRule, Role, SpeakerConfig, Step,
 };
 use ipnet::IpNet;
@@ -68,6 +68,8 @@ pub struct PlannedSession {
     pub password: bool,
     /// How often our own AS may be in a received path.
     pub allow_own_as: u8,
+    /// Several paths of one prefix (RFC 7911).
+    pub add_paths: AddPaths,
     /// Filters that received routes pass, in order.
     pub import: Vec<String>,
     /// Filters that advertised routes pass, in order.
@@ -179,6 +181,7 @@ impl PlannedSession {
             restart_time: config.restart_time(options).as_secs(),
             password: options.password.is_some(),
             allow_own_as: options.allow_own_as,
+            add_paths: options.add_paths,
             import: policy(&options.import),
             export: policy(&options.export),
             families: options.families.clone(),
@@ -235,6 +238,7 @@ mod tests {
                 "name": "Mesh_10_0_0_2", "address": "10.0.0.2", "port": 179, "local_as": 64512, "remote_as": 64512,
                 "local_address": null, "passive": false, "role": "peer", "ttl_security": null, "next_hop": "auto",
                 "hold_time": 90, "restart_time": 120, "password": false, "allow_own_as": 0,
+                "add_paths": "off",
                 "import": [], "export": [], "families": ["ipv4-unicast"]
             }],
             "originate": [{

@@ -15,13 +15,14 @@ use crate::wire::{Open, keepalive};
 
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 
-/// A reflector and its clients, which read all that they are sent at once.
+/// A reflector and its clients, which read all that they are sent at once, unless they are stalled.
 #[derive(Debug)]
 pub struct Rig {
     /// The reflector.
     pub engine: Engine,
     now: MonoTime,
     clients: Vec<ConnId>,
+    stalled: Vec<usize>,
 }
 
 impl Default for Rig {
@@ -33,7 +34,7 @@ impl Default for Rig {
         config.listen_ranges.push(range);
         let now = MonoTime::from_start(Duration::ZERO);
         let engine = Engine::new(config, 1, StartKind::Fresh, now);
-        Rig { engine, now, clients: Vec::new() }
+        Rig { engine, now, clients: Vec::new(), stalled: Vec::new() }
     }
 }
 
@@ -72,15 +73,29 @@ impl Rig {
         assert!(self.engine.poll_effect().is_none(), "the session stays");
     }
 
-    /// A client says much, in pieces such as a socket gives, each worked off before the next.
-    pub fn stream(&mut self, client: usize, mut bytes: &[u8]) {
+    /// A client does not read any more.
+    pub fn stall(&mut self, client: usize) {
+        self.stalled.push(client);
+    }
+
+    /// All read again; returns how many bytes they were sent.
+    pub fn resume(&mut self) -> usize {
+        let stalled = std::mem::take(&mut self.stalled);
+        stalled.into_iter().map(|client| self.write(self.clients[client])).sum::<usize>() + self.settle()
+    }
+
+    /// A client says much, in pieces such as a socket gives, each worked off before the next; returns how many bytes the
+    /// others were sent.
+    pub fn stream(&mut self, client: usize, mut bytes: &[u8]) -> usize {
         const PIECE: usize = 256 * 1024;
+        let mut sent = 0;
         while !bytes.is_empty() {
             let piece = &bytes[..bytes.len().min(PIECE)];
             let used = self.engine.handle_bytes(self.now, self.clients[client], piece);
             bytes = &bytes[used..];
-            self.settle();
+            sent += self.settle();
         }
+        sent
     }
 
     /// One batch, and what each client is sent after it, in bytes.
@@ -117,6 +132,9 @@ impl Rig {
 
     fn write(&mut self, id: ConnId) -> usize {
         let mut sent = 0;
+        if self.stalled.iter().any(|client| self.clients[*client] == id) {
+            return sent;
+        }
         loop {
             let mut slices: Vec<IoSlice<'_>> = Vec::new();
             if !self.engine.fill(id, &mut slices) {

@@ -84,9 +84,12 @@ pub trait Scenario {
     fn run(&self, run: &mut Run<'_>) -> Result<(), LabError>;
 }
 
-/// Names of all scenarios, in the order in which they run.
+/// Names of the scenarios that run unless others are asked for, in their order.
 pub const NAMES: [&str; 8] =
     ["full-table", "paths", "clients-cold", "clients-warm", "churn", "flap", "slow", "mesh"];
+
+/// Names of those that run only when asked for: twice the size of others, to see how costs grow.
+pub const DOUBLES: [&str; 3] = ["full-table-double", "clients-cold-double", "clients-warm-double"];
 
 /// Prepares a scenario by its name.
 #[must_use]
@@ -94,6 +97,9 @@ pub fn prepare(name: &str, size: Size) -> Option<Box<dyn Scenario>> {
     Some(match name {
         "full-table" => Box::new(FullTable::new(size)),
         "paths" => Box::new(Paths::new(size)),
+        "full-table-double" => Box::new(FullTable::double(size)),
+        "clients-cold-double" => Box::new(Clients::cold_double(size)),
+        "clients-warm-double" => Box::new(Clients::warm_double(size)),
         "clients-cold" => Box::new(Clients::cold(size)),
         "clients-warm" => Box::new(Clients::warm(size)),
         "churn" => Box::new(Churn::new(size)),

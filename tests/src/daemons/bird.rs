@@ -277,10 +277,11 @@ fn config(spec: &SpeakerSpec) -> String {
   connect delay time 1;
   error wait time 1, 2;
   graceful restart on;
-{reflection}  ipv4 {{ import all; export filter outgoing; }};
-  ipv6 {{ import all; export filter outgoing; }};
+{reflection}  ipv4 {{ {add_paths}import all; export filter outgoing; }};
+  ipv6 {{ {add_paths}import all; export filter outgoing; }};
 }}
 ",
+            add_paths = if spec.add_paths { "add paths on; " } else { "" },
             name = protocol_name(peer.address),
             local = spec.v4,
             asn = spec.asn,

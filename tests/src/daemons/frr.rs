@@ -289,6 +289,10 @@ router bgp {}
         let _ = writeln!(text, " address-family {family} unicast");
         for peer in &spec.peers {
             let _ = writeln!(text, "  neighbor {} activate", peer.address);
+            if spec.add_paths {
+                // FRR takes several paths whenever they are offered.
+                let _ = writeln!(text, "  neighbor {} addpath-tx-all-paths", peer.address);
+            }
             if peer.role == PeerRole::Client {
                 let _ = writeln!(text, "  neighbor {} route-reflector-client", peer.address);
             }

@@ -403,6 +403,9 @@ fn config(spec: &SpeakerSpec, socket: &Path) -> String {
             "\n[[neighbors]]\naddress = \"{}\"\nremote_as = {}\nrole = \"{role}\"",
             peer.address, peer.asn
         );
+        if spec.add_paths {
+            let _ = writeln!(text, "add_paths = \"both\"");
+        }
     }
     text
 }

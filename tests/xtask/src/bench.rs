@@ -16,6 +16,9 @@ const WITH_SPEAKER: [&str; 2] = ["fib", "cluster"];
 /// The one that starts etcd.
 const WITH_ETCD: &str = "cluster";
 
+/// What is built for `--quick`, which measures nothing.
+const QUICK_PROFILE: &str = "quick";
+
 /// Runs the scenarios of the program `bench` (all, or those named), and the named benchmarks of `benches/` folders, such
 /// as `fib`.
 pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
@@ -41,6 +44,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         let manifest = workspace().join(package).join("Cargo.toml");
         let mut command = cargo(["bench", "--bench", name, "--manifest-path"]);
         command.arg(manifest);
+        // The benchmark of the kernel starts the release build.
+        if flags.contains(&"--quick") && name != FIB {
+            command.args(["--profile", QUICK_PROFILE]);
+        }
         if !flags.is_empty() {
             command.arg("--").args(&flags);
         }
@@ -51,14 +58,16 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
 
 /// Builds the daemons and the program with optimization, and hands over.
 fn run_scenarios(arguments: &[&str]) -> Result<(), Failure> {
-    let others = if arguments.contains(&"--quick") { &[] } else { apt::BENCH };
+    let is_quick = arguments.contains(&"--quick");
+    let others = if is_quick { &[] } else { apt::BENCH };
+    let profile = if is_quick { QUICK_PROFILE } else { "release" };
     apt::ensure(&[apt::BUILD, apt::BENCH_QUICK, others])?;
     eprintln!("building");
-    let mut build = cargo(["build", "--release", "--bins"]);
+    let mut build = cargo(["build", "--profile", profile, "--bins"]);
     build.args(["--package", "route-reflector", "--package", "bgp-speaker", "--package", "bgp-lab"]);
     run_command(&mut build)?;
     // It comes back here, since checks may follow it.
-    run_command(in_own_network(&target().join("release/bench"))?.args(arguments))
+    run_command(in_own_network(&target().join(profile).join("bench"))?.args(arguments))
 }
 
 fn benches() -> Vec<Bench> {

@@ -3,6 +3,7 @@
 use crate::config::Secret;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use std::error::Error as _;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -78,6 +79,9 @@ pub enum EtcdError {
         /// What the client says.
         source: etcd_client::Error,
     },
+    /// There is no server to ask. The configuration is at fault.
+    #[error("no endpoint of etcd is given")]
+    NoEndpoint,
     /// No server answered in time.
     #[error("{}: no answer within {} s", .endpoints.join(", "), .after.as_secs())]
     Timeout {
@@ -121,11 +125,42 @@ fn explain(error: &etcd_client::Error) -> String {
     text
 }
 
-/// A client for these servers, whose requests fail while they have no leader.
+/// A client for one of these servers that answers and has a leader; its requests fail while that has none. The client
+/// library would spread requests over all of them, also to those that are gone; so one is chosen, and when it fails,
+/// another by connecting again. Which is asked first differs from call to call, so that the nodes of a cluster do not
+/// all end at the same one.
 ///
 /// # Errors
-/// A file is unreadable, an endpoint is none, or the user is refused.
+/// A file is unreadable, no server answers, or the user is refused.
 pub async fn connect(options: &EtcdOptions) -> Result<Client, EtcdError> {
+    let settings = settings(options)?;
+    let first = RandomState::new().hash_one(()) as usize;
+    let mut failure = None;
+    for index in 0..options.endpoints.len() {
+        let endpoint = &options.endpoints[first.wrapping_add(index) % options.endpoints.len()];
+        match connect_to(options, endpoint, settings.clone()).await {
+            Ok(client) => return Ok(client),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or(EtcdError::NoEndpoint))
+}
+
+async fn connect_to(
+    options: &EtcdOptions,
+    endpoint: &str,
+    settings: ConnectOptions,
+) -> Result<Client, EtcdError> {
+    let attempt = async {
+        let mut client = Client::connect([endpoint], Some(settings)).await?;
+        // Connections are made when they are needed.
+        client.status().await?;
+        Ok(client)
+    };
+    in_time(options, attempt).await
+}
+
+fn settings(options: &EtcdOptions) -> Result<ConnectOptions, EtcdError> {
     let mut connect = ConnectOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE_TIMEOUT)
@@ -137,7 +172,7 @@ pub async fn connect(options: &EtcdOptions) -> Result<Client, EtcdError> {
     if options.uses_tls() {
         connect = connect.with_tls(options.tls()?);
     }
-    in_time(options, Client::connect(&options.endpoints, Some(connect))).await
+    Ok(connect)
 }
 
 /// The outcome of a request that must not hang.

@@ -88,6 +88,8 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
     let name =
         if neighbor.name == neighbor.address { String::new() } else { format!(" ({})", neighbor.name) };
     let error_name = if is_up { "last error" } else { "why not up" };
+    let add_paths: Vec<String> =
+        neighbor.add_paths.iter().map(|(family, direction)| format!("{direction} {family}")).collect();
     let mut text = facts([
         ("neighbor", Some(format!("{}{name}", neighbor.address))),
         ("state", Some(format!("{state} for {}", age(neighbor.uptime_secs)))),
@@ -108,6 +110,7 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
             neighbor.hold_time_secs.map(|secs| if secs == 0 { "none".to_owned() } else { age(secs.into()) }),
         ),
         ("families", listed(&neighbor.families)),
+        ("several paths", listed(&add_paths)),
     ]);
     for (index, capability) in neighbor.capabilities.iter().enumerate() {
         text.push_str(&facts([(if index == 0 { "capabilities" } else { "" }, Some(capability.clone()))]));
@@ -137,6 +140,7 @@ fn messages(counts: &BTreeMap<String, u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AddPaths;
     use crate::daemon::human::WIDTH;
 
     fn neighbor() -> NeighborView {
@@ -151,6 +155,7 @@ mod tests {
             router_id: Some("10.0.0.2".to_owned()),
             families: vec!["ipv4-unicast".to_owned(), "ipv6-unicast".to_owned()],
             capabilities: vec!["route refresh".to_owned(), "4-octet AS 64512".to_owned()],
+            add_paths: [("ipv4-unicast".to_owned(), AddPaths::Send)].into(),
             hold_time_secs: Some(90),
             prefixes: [(
                 "ipv4-unicast".to_owned(),
@@ -192,6 +197,7 @@ mod tests {
              its router id    10.0.0.2\n\
              hold time        1m30s\n\
              families         ipv4-unicast, ipv6-unicast\n\
+             several paths    send ipv4-unicast\n\
              capabilities     route refresh\n\
              \x20                4-octet AS 64512\n\
              ipv4-unicast     10 received, 9 accepted, 8 advertised\n\

@@ -3,13 +3,14 @@
 use super::effective_filters::{FilterKeys, prefix_sets};
 use super::{AdminConfig, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
-    Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange, Neighbor,
-    NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
+    AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange,
+    Neighbor, NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
 };
 use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::Path;
 
 impl FileConfig {
@@ -89,6 +90,8 @@ struct SessionKeys<'a> {
     restart_time: Option<u16>,
     allow_own_as: u8,
     max_prefixes: Option<u32>,
+    add_paths: AddPaths,
+    add_paths_max: NonZeroU8,
     import: PolicyKeys<'a>,
     export: PolicyKeys<'a>,
 }
@@ -232,6 +235,8 @@ impl<'a> SessionKeys<'a> {
             restart_time: options.restart_time_secs,
             allow_own_as: options.allow_own_as,
             max_prefixes: options.max_prefixes,
+            add_paths: options.add_paths,
+            add_paths_max: options.add_paths_max,
             import: PolicyKeys::of(&options.import),
             export: PolicyKeys::of(&options.export),
         }

@@ -3,11 +3,12 @@
 use super::filters::policy;
 use super::reader::{Reader, Section};
 use super::values;
-use crate::config::{Family, ListenRange, Neighbor, NextHopMode, Role, Secret, SessionOptions};
+use crate::config::{AddPaths, Family, ListenRange, Neighbor, NextHopMode, Role, Secret, SessionOptions};
 use crate::daemon::advice::io_text;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 /// The kernel's TCP_MD5SIG_MAXKEYLEN.
@@ -117,6 +118,11 @@ impl<'a> Sessions<'a> {
             restart_time_secs: section.read("restart_time", values::integer(0..=4095u16)),
             allow_own_as: section.read("allow_own_as", values::integer(0..=u8::MAX)).unwrap_or_default(),
             max_prefixes: section.read("max_prefixes", values::integer(1..=u32::MAX)),
+            add_paths: section.read("add_paths", values::word(&ADD_PATHS)).unwrap_or_default(),
+            add_paths_max: section
+                .read("add_paths_max", values::integer(1..=u8::MAX))
+                .and_then(NonZeroU8::new)
+                .unwrap_or(defaults.add_paths_max),
             import: section.read("import", policy(&self.filter_names)).unwrap_or_default(),
             export: section.read("export", policy(&self.filter_names)).unwrap_or_default(),
         };
@@ -147,6 +153,13 @@ impl<'a> Sessions<'a> {
 
 const NEXT_HOPS: [(&str, NextHopMode); 3] =
     [("auto", NextHopMode::Auto), ("self", NextHopMode::SelfAddress), ("unchanged", NextHopMode::Unchanged)];
+
+const ADD_PATHS: [(&str, AddPaths); 4] = [
+    ("off", AddPaths::Off),
+    ("receive", AddPaths::Receive),
+    ("send", AddPaths::Send),
+    ("both", AddPaths::Both),
+];
 
 /// What only a listed neighbour has.
 fn read_addressing(section: &mut Section<'_>, neighbor: &mut Neighbor) {

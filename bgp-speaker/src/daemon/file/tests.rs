@@ -85,6 +85,8 @@ hold_time = 30
 keepalive = 5
 restart_time = 90
 allow_own_as = 2
+add_paths = "both"
+add_paths_max = 4
 import = "in"
 export = ["in", "out"]
 
@@ -317,7 +319,8 @@ protocol = 2
             "bgp.toml:13:8: neighbors[1].role: \"clinet\" is unknown; did you mean \"client\"?",
             "bgp.toml:14:1: neighbors[1].colour: unknown key; known keys here: address, name, port, local_address, \
              passive, enabled, password_file, remote_as, local_as, role, families, hold_time, ttl_security, \
-             next_hop, keepalive, restart_time, allow_own_as, max_prefixes, import, export",
+             next_hop, keepalive, restart_time, allow_own_as, max_prefixes, add_paths, \
+             add_paths_max, import, export",
             "bgp.toml:16:1: neighbors[2].address: is missing",
             "bgp.toml:18:13: neighbors[2].families[0]: \"ipv4\" is unknown; use \"ipv4-unicast\" or \"ipv6-unicast\"",
             "bgp.toml:18:37: neighbors[2].families[2]: ipv6-unicast is listed twice",

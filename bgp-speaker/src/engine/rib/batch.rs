@@ -34,6 +34,10 @@ pub struct Applied {
     pub new: u32,
     /// Paths that it no longer has.
     pub gone: u32,
+    /// Paths that are not kept, because it has too many of a prefix.
+    pub refused: u32,
+    /// Of a prefix of which paths were refused earlier, it has few now.
+    pub has_room_again: bool,
 }
 
 impl Batch {
@@ -93,9 +97,16 @@ impl Rib {
             match operation.attr {
                 Some(attr) => {
                     let path = Path { source, attr, path_id };
-                    applied.new += u32::from(self.announce_at(attrs, id, path) == Announced::New);
+                    match self.announce_at(attrs, id, path) {
+                        Announced::New => applied.new += 1,
+                        Announced::Refused => applied.refused += 1,
+                        Announced::Replaced | Announced::Same => {}
+                    }
                 }
-                None => applied.gone += u32::from(self.withdraw_at(attrs, id, source, path_id)),
+                None => {
+                    applied.gone += u32::from(self.withdraw_at(attrs, id, source, path_id));
+                    applied.has_room_again |= self.has_room_again(id, source);
+                }
             }
         }
         operations.clear();
@@ -127,7 +138,10 @@ mod tests {
         batch.push(&[8, 10], Some(b), 0);
         batch.push(&[8, 11], None, 0);
         batch.push(&[0], Some(b), 0);
-        assert_eq!(rib.apply(&mut attrs, Source(1), &mut batch), Applied { new: 3, gone: 1 });
+        assert_eq!(
+            rib.apply(&mut attrs, Source(1), &mut batch),
+            Applied { new: 3, gone: 1, ..Applied::default() }
+        );
         assert_eq!(batch.len(), 0);
         let best = |key: &[u8]| rib.prefixes.find(key).and_then(|id| rib.best(id));
         assert_eq!((best(&[8, 10]), best(&[8, 11]), best(&[0])), (Some(path(1, b)), None, Some(path(1, b))));

@@ -32,6 +32,17 @@ impl Bitmap {
         new
     }
 
+    /// Adds all of another's.
+    pub fn extend(&mut self, other: &Bitmap) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        for (word, &others) in self.words.iter_mut().zip(&other.words) {
+            self.count += (others & !*word).count_ones() as usize;
+            *word |= others;
+        }
+    }
+
     /// Removes; was it there?
     pub fn remove(&mut self, id: PrefixId) -> bool {
         let (index, bit) = (id.index() / 64, 1u64 << (id.index() % 64));
@@ -73,5 +84,12 @@ mod tests {
         assert!(bits.remove(PrefixId(63)) && !bits.remove(PrefixId(63)) && !bits.remove(PrefixId(1 << 20)));
         assert_eq!(bits.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 64, 1000]);
         assert!(bits.contains(PrefixId(1000)) && !bits.contains(PrefixId(63)));
+        let mut few = Bitmap::default();
+        few.insert(PrefixId(1));
+        few.insert(PrefixId(64));
+        few.extend(&bits);
+        bits.extend(&few);
+        assert_eq!(few.iter().map(|id| id.0).collect::<Vec<_>>(), [0, 1, 64, 1000]);
+        assert_eq!((few.len(), bits.len()), (4, 4));
     }
 }

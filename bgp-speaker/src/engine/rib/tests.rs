@@ -32,7 +32,7 @@ fn decide(rib: &mut Rib, attrs: &mut AttrTable) -> Vec<Change> {
     let beats = |attrs: &AttrTable, new: Path, old: Path| {
         (med(attrs, new) != med(attrs, old)).then(|| med(attrs, new) < med(attrs, old))
     };
-    rib.decide(attrs, |_, _, _| true, beats, select, &mut changes);
+    rib.decide(attrs, |_, _, _| true, beats, select, &mut changes, None);
     attrs.collect();
     changes
 }
@@ -137,7 +137,7 @@ fn an_undecided_prefix_waits() {
     let a = attr(&mut attrs, 20);
     rib.announce(&mut attrs, KEY, path(1, a));
     let mut changes = Vec::new();
-    rib.decide(&mut attrs, |_, _, _| false, |_, _, _| None, |_, _| 0, &mut changes);
+    rib.decide(&mut attrs, |_, _, _| false, |_, _, _| None, |_, _| 0, &mut changes, None);
     assert!(changes.is_empty() && !rib.is_dirty() && rib.is_undecided(PrefixId(0)));
     rib.resume_deferred();
     assert_eq!(decide(&mut rib, &mut attrs).len(), 1);
@@ -184,4 +184,44 @@ proptest::proptest! {
         }
         proptest::prop_assert_eq!(rib.path_count(), model.values().map(BTreeMap::len).sum::<usize>());
     }
+}
+
+#[test]
+fn paths_of_one_source_are_told_apart_by_their_identifiers() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let (a, b) = (attr(&mut attrs, 20), attr(&mut attrs, 10));
+    let numbered = |attr, path_id| Path { path_id, ..path(1, attr) };
+    assert_eq!(rib.announce(&mut attrs, KEY, numbered(a, 7)), Announced::New);
+    assert_eq!(rib.announce(&mut attrs, KEY, numbered(b, 8)), Announced::New);
+    assert_eq!(decide(&mut rib, &mut attrs)[0].new, Some(numbered(b, 8)));
+    assert_eq!(rib.announce(&mut attrs, KEY, numbered(a, 8)), Announced::Replaced);
+    assert!(!rib.withdraw(&mut attrs, KEY, Source(1), 9));
+    assert!(rib.withdraw(&mut attrs, KEY, Source(1), 7));
+    assert_eq!(decide(&mut rib, &mut attrs)[0].new, Some(numbered(a, 8)));
+    assert_eq!((rib.path_count(), rib.remove_source(&mut attrs, Source(1), false)), (1, 1));
+}
+
+#[test]
+fn of_one_prefix_a_source_may_have_so_many_paths_and_is_asked_again_when_there_is_room() {
+    let (mut rib, mut attrs) = (Rib::new(4), AttrTable::default());
+    let a = attr(&mut attrs, 1);
+    let max = PATHS_OF_PREFIX_MAX as u32;
+    let mut batch = Batch::default();
+    let mut apply = |rib: &mut Rib, source, ids: std::ops::Range<u32>, is_announced: bool| {
+        ids.for_each(|id| batch.push(KEY, is_announced.then_some(a), id));
+        rib.apply(&mut attrs, Source(source), &mut batch)
+    };
+    let applied = apply(&mut rib, 1, 0..max + 50, true);
+    assert_eq!((applied.new, applied.refused), (max, 50));
+    assert_eq!(apply(&mut rib, 1, 0..max, true).refused, 0, "those that it has may change");
+    assert_eq!(apply(&mut rib, 2, 0..max, true).refused, 0, "others have a share of their own");
+    let half = max / 2;
+    assert!(!apply(&mut rib, 1, 1..half, false).has_room_again);
+    assert!(apply(&mut rib, 1, half..half + 1, false).has_room_again);
+    assert!(!apply(&mut rib, 1, half + 1..max, false).has_room_again, "it is asked once");
+    // What is stale does not stand in the way of a neighbour that is back.
+    apply(&mut rib, 1, 0..max, true);
+    rib.mark_stale(Source(1));
+    assert_eq!(apply(&mut rib, 1, max..2 * max, true).refused, 0);
+    assert_eq!(rib.path_count(), 3 * max as usize);
 }

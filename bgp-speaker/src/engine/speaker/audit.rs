@@ -79,6 +79,8 @@ impl Engine {
             .flatten()
             .filter_map(|peer| peer.established.as_ref()?.last_attributes.as_ref());
         last.for_each(|last| *references.entry(last.attr).or_default() += 1);
+        let told = self.groups.iter().flatten().flat_map(|group| group.references());
+        told.for_each(|attr| *references.entry(attr).or_default() += 1);
         self.attrs.audit(&references)
     }
 

@@ -1,12 +1,13 @@
 //! Why a prefix is where it is. Nothing here changes anything.
 
 use super::Engine;
-use super::flush::{candidate, export_view};
+use super::flush::export_view;
 use crate::config::Family;
+use crate::engine::candidates::candidate;
 use crate::engine::decision::{Candidate, losses};
 use crate::engine::policy::Policy;
 use crate::engine::rib::{Path, PrefixId, Source};
-use crate::engine::update_group::{ExportView, UpdateGroup, Verdicts, export};
+use crate::engine::update_group::{Announce, ExportView, UpdateGroup, Verdicts, export};
 use crate::engine::wire::decode_canonical;
 use crate::view::{ExplainView, ExplainedExport, ExplainedPath, RouteView};
 use bgp_proto::encode_prefix;
@@ -78,21 +79,63 @@ impl Engine {
                 .by_address
                 .iter()
                 .filter(|(_, source)| wanted(**source) && group.member(**source).is_some());
-            let (own, others): (Vec<_>, Vec<_>) = members.partition(|(_, source)| **source == path.source);
-            let addresses = |list: Vec<(&IpAddr, &Source)>| {
+            let addresses = |list: &[(&IpAddr, &Source)]| {
                 list.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>()
             };
+            if group.told().is_some() {
+                let view = export_view!(self, family);
+                let has_own = |source: Source| view.rib.paths(id).any(|(path, _)| path.source == source);
+                let (own, others): (Vec<_>, Vec<_>) = members.partition(|(_, source)| has_own(**source));
+                let told = |to: Source, list: &[_]| told_paths(&view, group, id, to, addresses(list));
+                exports.extend(own.iter().map(|one| told(*one.1, &[*one])));
+                exports.extend(others.first().map(|one| told(*one.1, &others)));
+                continue;
+            }
+            let (own, others): (Vec<_>, Vec<_>) = members.partition(|(_, source)| **source == path.source);
             if !own.is_empty() {
-                exports.push(refused(addresses(own), "it is where the best path came from"));
+                exports.push(refused(addresses(&own), "it is where the best path came from"));
             }
             if !others.is_empty() {
-                exports.push(explained(&export_view!(self, family), group, id, path, addresses(others)));
+                exports.push(explained(&export_view!(self, family), group, id, path, addresses(&others)));
             }
         }
         if !without.is_empty() {
             exports.push(refused(without, &format!("no session with {family}")));
         }
         exports
+    }
+}
+
+/// How a prefix fares towards neighbours that are told several paths, and all that `to` is told.
+fn told_paths(
+    view: &ExportView<'_>,
+    group: &UpdateGroup,
+    id: PrefixId,
+    to: Source,
+    neighbors: Vec<String>,
+) -> ExplainedExport {
+    let mut verdicts = Verdicts::default();
+    let told: Vec<Announce> = group
+        .told()
+        .map(|told| told.announcements(view, &group.key, id, to, &mut verdicts).collect())
+        .unwrap_or_default();
+    let ids: Vec<String> = told.iter().map(|announce| announce.path.path_id.to_string()).collect();
+    let others = view.rib.paths(id).filter(|(path, _)| path.source != to).count();
+    let rest = "the rest is beyond add_paths_max, or kept back by a rule or filter";
+    let because = match (told.len(), others) {
+        (0, 0) => "all paths are its own".to_owned(),
+        (count, total) if count == total => {
+            format!("all {count} paths of others, as path {}", ids.join(", "))
+        }
+        (0, total) => format!("none of {total} paths of others; {rest}"),
+        (count, total) => format!("{count} of {total} paths of others, as path {}; {rest}", ids.join(", ")),
+    };
+    ExplainedExport {
+        neighbors,
+        is_advertised: !told.is_empty(),
+        next_hop: told.first().map(|announce| announce.next_hop.addr().to_string()),
+        because,
+        matched: Vec::new(),
     }
 }
 

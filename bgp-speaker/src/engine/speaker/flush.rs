@@ -2,11 +2,10 @@
 
 use super::{Engine, RouteChange, prefix_of};
 use crate::config::{Family, SpeakerConfig};
+use crate::engine::candidates::{candidate, select};
 use crate::engine::conn::ConnId;
-use crate::engine::decision::{Candidate, CandidateOrigin, beats, select_best};
-use crate::engine::peer::SourceInfo;
+use crate::engine::decision::beats;
 use crate::engine::policy::Policy;
-use crate::engine::readvertise::Relation;
 use crate::engine::rib::{AttrTable, Change, Path, PrefixId, Rib, Source};
 use crate::engine::update_group::{ExportView, GroupKey, Reading, UpdateGroup};
 use ipnet::IpNet;
@@ -46,6 +45,7 @@ impl Engine {
         }
         self.admit_members();
         self.walk_groups();
+        self.detach_slow_members();
         self.attrs.collect();
         // Nothing undecided refers to those who have gone any more.
         self.free_slots.extend(self.left_slots.drain(..));
@@ -64,8 +64,8 @@ impl Engine {
             || self.is_walking
     }
 
-    /// Is the table being walked for members that have joined? Each [`Engine::flush`] does a slice; input and output
-    /// have their turn between two.
+    /// Is the table being walked for members that have joined, or a log looked through for those that leave it? Each
+    /// [`Engine::flush`] does a slice; input and output have their turn between two.
     pub fn is_walking(&self) -> bool {
         self.is_walking
     }
@@ -85,9 +85,23 @@ impl Engine {
                 break;
             }
             left -= group.walk(&export_view!(self, group.key.family), left, |source| woken.push(source));
+            group.settle_references(&mut self.attrs);
             self.is_walking |= group.is_walking();
         }
         woken.into_iter().for_each(|source| self.wake_peer(source));
+    }
+
+    /// Those who hold back a log leave it, a slice at a time.
+    fn detach_slow_members(&mut self) {
+        for group in self.groups.iter_mut().flatten() {
+            if !group.is_walking() && (group.is_detaching() || group.holds_back(self.slow_log_bytes)) {
+                let rib = &mut self.ribs[group.key.family.index()];
+                let mut emptied = Vec::new();
+                group.detach_slow(&mut rib.prefixes, self.slow_log_bytes, |id| emptied.push(id));
+                emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
+                self.is_walking |= group.is_detaching();
+            }
+        }
     }
 
     pub(super) fn select_routes(&mut self, family: Family) {
@@ -109,7 +123,14 @@ impl Engine {
         let beats = |attrs: &AttrTable, new: Path, old: Path| {
             beats(&candidate(attrs, sources, &new), &candidate(attrs, sources, &old))
         };
-        rib.decide(&mut self.attrs, ready, beats, select, &mut changes);
+        let takes_paths =
+            |group: &&mut UpdateGroup| group.key.family == family && group.key.add_paths.is_some();
+        let has_takers = self.groups.iter_mut().flatten().any(|group| takes_paths(&group));
+        let mut touched = has_takers.then(Vec::new);
+        rib.decide(&mut self.attrs, ready, beats, select, &mut changes, touched.as_mut());
+        for id in touched.into_iter().flatten() {
+            self.groups.iter_mut().flatten().filter(takes_paths).for_each(|group| group.note_paths(id));
+        }
         for change in &changes {
             self.note_change(family, change);
         }
@@ -139,10 +160,7 @@ impl Engine {
                 if group.holds_back(self.slow_log_bytes) {
                     group.finish_walk(&export_view!(self, family));
                 }
-                let rib = &mut self.ribs[family.index()];
-                let mut emptied = Vec::new();
-                group.detach_slow(&mut rib.prefixes, self.slow_log_bytes, |id| emptied.push(id));
-                emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
+                group.settle_references(&mut self.attrs);
             }
         }
         woken.into_iter().for_each(|source| self.wake_peer(source));
@@ -185,6 +203,7 @@ impl Engine {
             export: Policy::resolve(&peer.options().export, &self.config),
             four_octet_as: terms.params.four_octet_as,
             extended_next_hop,
+            add_paths: terms.params.add_path_tx(family.afi_safi()).then_some(peer.options().add_paths_max),
             message_len_max: terms.params.max_message_len(),
         })
     }
@@ -221,6 +240,12 @@ impl Engine {
         if new == old {
             return;
         }
+        if let Some(group) = &mut self.groups[old] {
+            let rib = &mut self.ribs[family.index()];
+            let mut emptied = Vec::new();
+            group.detach_fully(source, &mut rib.prefixes, |id| emptied.push(id));
+            emptied.into_iter().for_each(|id| rib.adopt_emptied(id));
+        }
         let mut unread = Vec::new();
         let view = export_view!(self, family);
         let difference = match self.groups.get_disjoint_mut([old, new]) {
@@ -235,6 +260,9 @@ impl Engine {
             }
             _ => None,
         };
+        for index in [old, new] {
+            self.groups[index].iter_mut().for_each(|group| group.settle_references(&mut self.attrs));
+        }
         self.leave_group(old, source);
         if let (Some(group), Some(difference)) = (&mut self.groups[new], difference) {
             group.join_from(&export_view!(self, family), difference, source);
@@ -262,6 +290,7 @@ impl Engine {
         for group in self.groups.iter_mut().flatten() {
             if let Some(policy) = meaning(group, &self.config) {
                 group.replace_policy(&export_view!(self, group.key.family), policy);
+                group.settle_references(&mut self.attrs);
             }
         }
         Family::ALL.into_iter().for_each(|family| self.flush_groups(family));
@@ -277,7 +306,9 @@ impl Engine {
             self.recheck_emptied |= group.member(source).is_some_and(|member| member.is_slow());
             group.leave(source);
         }
-        self.groups[index].take_if(|group| group.is_empty());
+        if let Some(group) = self.groups[index].take_if(|group| group.is_empty()) {
+            group.release_references(&mut self.attrs);
+        }
     }
 
     /// Says End-of-RIB to members that could not be told it when they joined.
@@ -322,6 +353,10 @@ impl Engine {
             }
         }
         conn.is_caught_up = !has_more;
+        let updates = conn.take_new_updates();
+        if updates > 0 {
+            self.count_updates(source, updates);
+        }
     }
 
     fn wake_peer(&mut self, source: Source) {
@@ -348,31 +383,5 @@ impl Engine {
     /// The prefix behind a change's id.
     pub fn prefix(&self, family: Family, id: PrefixId) -> Option<IpNet> {
         prefix_of(&self.ribs[family.index()], family, id)
-    }
-}
-
-/// Route selection of one prefix: the index of the best path.
-pub(super) fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
-    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
-    select_best(&candidates).map_or(0, |selected| selected.index)
-}
-
-pub(super) fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Candidate {
-    Candidate {
-        record: attrs.record(path.attr),
-        origin: origin_of(sources, path.source),
-        path_id: path.path_id,
-    }
-}
-
-fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
-    if source == Source::LOCAL {
-        return CandidateOrigin::Local;
-    }
-    let info = &sources[source.0 as usize];
-    CandidateOrigin::Peer {
-        is_external: info.relation == Relation::External,
-        router_id: info.router_id,
-        address: info.address,
     }
 }

@@ -8,7 +8,7 @@ use crate::engine::next_hop::is_usable;
 use crate::engine::peer::LastAttributes;
 use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
-use crate::engine::rib::{AttrId, AttrRecord, BATCH_LEN, Source, is_kept_apart};
+use crate::engine::rib::{AttrId, AttrRecord, BATCH_LEN, PATHS_OF_PREFIX_MAX, Source, is_kept_apart};
 use crate::engine::session::{Event, StateKind};
 use crate::engine::time::MonoTime;
 use crate::engine::wire::{canonical_params, decode_canonical};
@@ -103,7 +103,7 @@ impl Engine {
         }
         self.take_in(now, source);
         if count > 0 {
-            self.count_received(source, type_name(MessageType::UPDATE), count);
+            self.count_received(source, MessageType::UPDATE, count);
             let event = match outcome {
                 Ok(()) => Event::Update,
                 Err(Fatal(notification)) => Event::MalformedMessage(notification),
@@ -113,10 +113,10 @@ impl Engine {
         used
     }
 
-    fn count_received(&mut self, source: Source, name: &'static str, count: u64) {
+    fn count_received(&mut self, source: Source, kind: MessageType, count: u64) {
         if let Some(peer) = self.peer_mut(source) {
-            *peer.messages_received.entry(name).or_default() += count;
-            *self.counters.received.entry(name).or_default() += count;
+            peer.messages_received.add(kind, count);
+            self.counters.received.add(kind, count);
         }
     }
 
@@ -128,7 +128,7 @@ impl Engine {
         message: Frame<'_>,
         params: &Arc<SessionParams>,
     ) {
-        self.count_received(source, type_name(message.kind), 1);
+        self.count_received(source, message.kind, 1);
         let Some(peer) = self.peer(source) else { return };
         let state = peer.session(direction).kind();
         let event = match Message::decode(&mut Decoder::new(SessionParams::clone(params)), message.bytes) {
@@ -409,7 +409,7 @@ impl Engine {
 
     /// What waits goes into the table.
     fn take_in(&mut self, now: MonoTime, source: Source) {
-        let mut has_more = false;
+        let (mut has_more, mut refused, mut has_room_again) = (false, 0, false);
         for family in Family::ALL {
             let index = family.index();
             if self.incoming[index].len() == 0 {
@@ -419,6 +419,16 @@ impl Engine {
             let count = &mut self.sources[source.0 as usize].path_count[index];
             *count = *count + applied.new - applied.gone;
             has_more |= applied.new > 0;
+            refused += applied.refused;
+            has_room_again |= applied.has_room_again;
+        }
+        if refused > 0 {
+            let neighbor = self.sources[source.0 as usize].address;
+            let max = PATHS_OF_PREFIX_MAX;
+            tracing::warn!(%neighbor, refused, max, "too many paths of one prefix, the rest is not kept");
+        }
+        if has_room_again {
+            self.request_refresh(source);
         }
         let limit = self.peer(source).and_then(|peer| peer.options().max_prefixes);
         let total: u32 = self.sources[source.0 as usize].path_count.iter().sum();
@@ -509,15 +519,5 @@ impl<'a> Sections<'a> {
         let reach = self.reach.as_ref().map(|reach| (reach.family, reach.nlri));
         let unreach = self.unreach.as_ref().map(|unreach| (unreach.family, unreach.nlri));
         reach.into_iter().chain(unreach)
-    }
-}
-
-fn type_name(kind: MessageType) -> &'static str {
-    match kind {
-        MessageType::OPEN => "open",
-        MessageType::UPDATE => "update",
-        MessageType::NOTIFICATION => "notification",
-        MessageType::KEEPALIVE => "keepalive",
-        _ => "route-refresh",
     }
 }

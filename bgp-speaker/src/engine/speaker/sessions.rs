@@ -12,7 +12,7 @@ use crate::engine::readvertise::{Relation, is_reflected, is_told_alike};
 use crate::engine::rib::{Change, Source};
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
 use crate::engine::time::MonoTime;
-use bgp_proto::{BgpId, Message, Notification, NotificationCode, Open, subcode};
+use bgp_proto::{BgpId, Message, MessageType, Notification, NotificationCode, Open, subcode};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,10 +214,24 @@ impl Engine {
     pub(super) fn drive(&mut self, now: MonoTime, source: Source, direction: Direction, event: Event) {
         let mut actions = std::mem::take(&mut self.scratch.actions);
         if let Some(peer) = self.peer_mut(source) {
-            peer.connections[direction.index()].session.handle(now, event, &mut actions);
+            let session = &mut peer.connections[direction.index()].session;
+            let before = session.kind();
+            session.handle(now, event, &mut actions);
+            let after = session.kind();
+            if before != after {
+                self.count_transition(after, &actions);
+            }
         }
         self.perform(now, source, direction, &mut actions);
         self.scratch.actions = actions;
+    }
+
+    fn count_transition(&mut self, to: StateKind, actions: &[Action]) {
+        let reason = actions.iter().find_map(|action| match action {
+            Action::Down(reason) => Some(reason.label()),
+            _ => None,
+        });
+        *self.counters.transitions.entry((to.name(), reason.unwrap_or_default())).or_default() += 1;
     }
 
     fn perform(&mut self, now: MonoTime, source: Source, direction: Direction, actions: &mut Vec<Action>) {
@@ -280,15 +294,22 @@ impl Engine {
         let Some(peer) = self.peers[source.0 as usize].as_deref_mut() else { return };
         let Some(id) = peer.connections[direction.index()].conn else { return };
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        let name = message_name(message);
         if let Err(error) = message.encode(&conn.params, &mut self.scratch.encoded) {
-            tracing::error!(neighbor = %peer.neighbor.address, %error, "cannot encode {name}");
+            tracing::error!(neighbor = %peer.neighbor.address, %error, "cannot encode {}", message.kind());
             return;
         }
-        *peer.messages_sent.entry(name).or_default() += 1;
-        *self.counters.sent.entry(name).or_default() += 1;
+        peer.messages_sent.add(message.kind(), 1);
+        self.counters.sent.add(message.kind(), 1);
         conn.control.push_back(self.scratch.encoded.split().freeze());
         self.wake(id);
+    }
+
+    /// UPDATEs of a group were queued for a neighbour.
+    pub(super) fn count_updates(&mut self, source: Source, count: u64) {
+        self.counters.sent.add(MessageType::UPDATE, count);
+        if let Some(peer) = self.peer_mut(source) {
+            peer.messages_sent.add(MessageType::UPDATE, count);
+        }
     }
 
     fn close(&mut self, source: Source, direction: Direction) {
@@ -328,7 +349,6 @@ impl Engine {
         let (address, name) = (peer.neighbor.address, peer.neighbor.name.clone());
         let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
         tracing::info!(neighbor = %address, name, families = ?negotiated.families, "session established");
-        *self.counters.transitions.entry(("Established", "")).or_default() += 1;
         if is_connecting {
             self.drive(now, source, direction.other(), Event::OpenCollisionDump);
         }
@@ -379,11 +399,13 @@ impl Engine {
         self.select_routes(family);
         self.flush_groups(family);
         let rib = &self.ribs[family.index()];
-        let best = |id| rib.best(id).filter(|best| best.source == source && !rib.is_undecided(id));
         let groups = self.groups.iter_mut().flatten();
         for group in groups.filter(|group| group.key.family == family && concerns(group.key.relation)) {
-            for (id, best) in ids.iter().filter_map(|id| Some((*id, best(*id)?))) {
-                group.note(&Change { id, old: Some(best), new: Some(best) });
+            for id in ids.iter().copied().filter(|id| !rib.is_undecided(*id)) {
+                let best = rib.best(id);
+                if group.tells_paths() || best.is_some_and(|best| best.source == source) {
+                    group.note(&Change { id, old: best, new: best });
+                }
             }
         }
         self.flush_groups(family);
@@ -437,7 +459,6 @@ impl Engine {
         if was_up {
             peer.state_since = now;
             tracing::info!(neighbor = %address, %reason, "session ended");
-            *self.counters.transitions.entry(("Idle", reason.label())).or_default() += 1;
             self.leave_and_keep_or_purge(now, source, &reason);
         } else if !is_collision {
             tracing::debug!(neighbor = %address, %reason, "no session");
@@ -558,16 +579,6 @@ fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration
     }
     let families = terms.families.iter().filter(|family| terms.restart_family(**family).is_some());
     Some((Duration::from_secs(u64::from(restart.restart_time_secs)), families.copied().collect()))
-}
-
-fn message_name(message: &Message) -> &'static str {
-    match message {
-        Message::Open(_) => "open",
-        Message::Update(_) => "update",
-        Message::Notification(_) => "notification",
-        Message::Keepalive => "keepalive",
-        Message::RouteRefresh(_) => "route-refresh",
-    }
 }
 
 /// Will the next attempt most likely end the same way, unless somebody changes a configuration?

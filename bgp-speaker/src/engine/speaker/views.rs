@@ -2,12 +2,14 @@
 
 use super::Engine;
 use super::flush::export_view;
-use crate::config::{AnnouncementKind, Family, Role};
+use crate::config::{AddPaths, AnnouncementKind, Family, Role};
+use crate::engine::message_counts::MessageCounts;
+use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
-use crate::engine::update_group::{ExportView, UpdateGroup, Verdicts, export, export_attributes};
+use crate::engine::update_group::{Announce, ExportView, UpdateGroup, Verdicts, export, export_attributes};
 use crate::engine::wire::Edits;
 use crate::engine::wire::decode_canonical;
 use crate::view::{MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView};
@@ -91,9 +93,8 @@ impl Engine {
 
     fn neighbor(&self, now: MonoTime, peer: &Peer) -> NeighborView {
         let terms = peer.established.as_ref().map(|established| &established.terms);
-        let text = |counts: &BTreeMap<&'static str, u64>| {
-            counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
-        };
+        let text =
+            |counts: &MessageCounts| counts.iter().map(|(name, count)| (name.to_owned(), count)).collect();
         let own = terms.map(|terms| match peer.neighbor.address {
             IpAddr::V4(_) => terms.own.v4.map(|v4| v4.to_string()),
             IpAddr::V6(_) => terms.own.v6.map(|v6| v6.to_string()),
@@ -113,6 +114,7 @@ impl Engine {
             uptime_secs: now.since(peer.state_since).as_secs(),
             router_id: terms.map(|terms| terms.remote_id.to_string()),
             families: terms.map_or_else(Vec::new, |t| t.families.iter().map(ToString::to_string).collect()),
+            add_paths: terms.map_or_else(BTreeMap::new, |terms| add_paths(terms)),
             capabilities: terms
                 .map_or_else(Vec::new, |t| t.capabilities.iter().map(|c| format!("{c:?}")).collect()),
             hold_time_secs: terms.and_then(|terms| terms.hold_time).map(|time| time.as_secs() as u16),
@@ -205,17 +207,31 @@ impl Engine {
     }
 
     /// As it is on the wire to a neighbour.
-    fn advertised(&self, family: Family, prefix: IpNet, id: PrefixId, to: Source) -> Option<RouteView> {
-        let group = self.groups[self.group_of(to, family)?].as_ref()?;
+    fn advertised(&self, family: Family, prefix: IpNet, id: PrefixId, to: Source) -> Vec<RouteView> {
+        let group = self.group_of(to, family).and_then(|index| self.groups[index].as_ref());
+        let Some(group) = group else { return Vec::new() };
         let view = export_view!(self, family);
-        let path = view.rib.best(id).filter(|path| path.source != to && group.advertised().contains(id))?;
         let mut verdicts = Verdicts::default();
-        let (next_hop, changes) = export(&view, &group.key, id, path, &mut verdicts).ok()?;
-        let changed = verdicts.changed_set(&view, &group.key, path, changes);
+        let announcements: Vec<Announce> = match group.told() {
+            Some(told) => told.announcements(&view, &group.key, id, to, &mut verdicts).collect(),
+            None => {
+                let path = view.rib.best(id).filter(|_| group.advertised().contains(id));
+                let told = path.filter(|path| path.source != to).and_then(|path| {
+                    let (next_hop, changes) = export(&view, &group.key, id, path, &mut verdicts).ok()?;
+                    Some(Announce { path, next_hop, changes, id })
+                });
+                told.into_iter().collect()
+            }
+        };
         let key = crate::engine::update_group::GroupKey { four_octet_as: true, ..group.key.clone() };
-        let mut block = BytesMut::new();
-        export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut Edits::default(), &mut block);
-        Some(self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop)))
+        let views = announcements.into_iter().map(|Announce { path, next_hop, changes, .. }| {
+            let changed = verdicts.changed_set(&view, &group.key, path, changes);
+            let (mut block, mut edits) = (BytesMut::new(), Edits::default());
+            export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut edits, &mut block);
+            let route = self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop));
+            RouteView { path_id: key.add_paths.map(|_| path.path_id), ..route }
+        });
+        views.collect()
     }
 
     pub(super) fn route(
@@ -245,18 +261,22 @@ impl Engine {
             large_communities: texts(&attributes.large_communities),
             originator_id: attributes.originator_id.map(|id| id.to_string()),
             cluster_list: texts(&attributes.cluster_list),
-            path_id: (path.path_id != 0).then_some(path.path_id),
+            path_id: Some(path.path_id).filter(|id| *id != 0 || self.has_path_ids(family, path.source)),
             stale: false,
         }
+    }
+
+    /// Does a source number its paths?
+    fn has_path_ids(&self, family: Family, source: Source) -> bool {
+        let established = self.peer(source).and_then(|peer| peer.established.as_ref());
+        established.is_some_and(|established| established.terms.params.add_path_rx(family.afi_safi()))
     }
 
     /// Counters and gauges.
     pub fn metrics(&self) -> MetricsView {
         let groups = || self.groups.iter().flatten();
-        let messages = |direction: &str,
-                        counts: &BTreeMap<&'static str, u64>|
-         -> Vec<(String, String, u64)> {
-            counts.iter().map(|(name, count)| (direction.to_owned(), (*name).to_owned(), *count)).collect()
+        let messages = |direction: &str, counts: &MessageCounts| -> Vec<(String, String, u64)> {
+            counts.iter().map(|(name, count)| (direction.to_owned(), name.to_owned(), count)).collect()
         };
         let routes = Family::ALL.iter().flat_map(|family| {
             let rib = &self.ribs[family.index()];
@@ -305,6 +325,22 @@ impl Engine {
             update_groups: groups().count() as u64,
             slow_sessions: groups().map(UpdateGroup::slow_count).sum::<usize>() as u64,
             ready: self.is_converged(),
+            // Time is kept where there is a clock.
+            ..MetricsView::default()
         }
     }
+}
+
+/// What was agreed on about several paths of one prefix.
+fn add_paths(terms: &Negotiated) -> BTreeMap<String, AddPaths> {
+    let of = |family: &Family| match (
+        terms.params.add_path_rx(family.afi_safi()),
+        terms.params.add_path_tx(family.afi_safi()),
+    ) {
+        (false, false) => None,
+        (true, false) => Some(AddPaths::Receive),
+        (false, true) => Some(AddPaths::Send),
+        (true, true) => Some(AddPaths::Both),
+    };
+    terms.families.iter().filter_map(|family| Some((family.to_string(), of(family)?))).collect()
 }

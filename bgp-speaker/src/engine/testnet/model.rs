@@ -6,7 +6,7 @@ use super::naive_filter::{PlainRoute, numbers, pass};
 use super::network::Network;
 use super::node::NodeId;
 use crate::config::filter::{CommunityValue, NextHopChange};
-use crate::config::{Family, Neighbor, NextHopMode, Role, SpeakerConfig};
+use crate::config::{AddPaths, Family, Neighbor, NextHopMode, Role, SpeakerConfig};
 use crate::view::RouteView;
 use bgp_proto::{BgpId, Community};
 use ipnet::IpNet;
@@ -29,16 +29,19 @@ pub struct Route {
     cluster_list: Vec<BgpId>,
 }
 
-/// Routes by prefix.
-pub type Table = BTreeMap<IpNet, Route>;
+/// Routes by prefix; more than one only with ADD-PATH.
+pub type Table = BTreeMap<IpNet, Vec<Route>>;
+
+/// A route with the neighbour that sent it; `None`: it is the speaker's own.
+type Candidate = (Option<NodeId>, Route);
 
 /// What every speaker must know.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// Adj-RIB-In by (receiver, sender).
     pub received: BTreeMap<(NodeId, NodeId), Table>,
-    /// Best routes by speaker, with the neighbour that sent them; `None`: its own.
-    pub best: BTreeMap<NodeId, BTreeMap<IpNet, (Option<NodeId>, Route)>>,
+    /// All routes by speaker, the best first.
+    pub ranked: BTreeMap<NodeId, BTreeMap<IpNet, Vec<Candidate>>>,
 }
 
 /// One side of a session.
@@ -56,6 +59,14 @@ impl Side<'_> {
 
     fn is_external(&self) -> bool {
         self.config.remote_as(&self.neighbor.options).0 != self.asn()
+    }
+
+    /// How many routes of a prefix the other is told.
+    fn told_max(&self, receiver: &Side<'_>) -> Option<usize> {
+        let (ours, theirs) = (&self.neighbor.options, &receiver.neighbor.options);
+        let sends = matches!(ours.add_paths, AddPaths::Send | AddPaths::Both);
+        let is_agreed = sends && matches!(theirs.add_paths, AddPaths::Receive | AddPaths::Both);
+        is_agreed.then_some(ours.add_paths_max.get().into())
     }
 
     fn is_client(&self) -> bool {
@@ -83,27 +94,38 @@ impl Model {
     fn next(&self, network: &Network) -> Model {
         let mut next = Model::default();
         for node in network.ids().filter(|id| network.is_running(*id)) {
-            next.best.insert(node, self.select(network, node));
+            next.ranked.insert(node, self.rank(network, node));
         }
         for (a, b) in network.expected_sessions().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
             let (sender, receiver) = (side(network, a, b), side(network, b, a));
             let mut table = Table::new();
-            for (prefix, (from, route)) in self.best.get(&a).into_iter().flatten() {
+            for (prefix, ranked) in self.ranked.get(&a).into_iter().flatten() {
                 let is_shared = [&sender, &receiver]
                     .iter()
                     .all(|s| s.neighbor.options.families.contains(&Family::of(prefix)));
-                let sent = is_shared.then(|| send(network, &sender, *from, *prefix, route)).flatten();
-                let kept = sent.filter(|route| is_kept(&receiver, route));
-                let imported = kept.and_then(|route| import(&receiver, *prefix, route));
-                table.extend(imported.map(|route| (*prefix, route)));
+                if !is_shared {
+                    continue;
+                }
+                let told_max = sender.told_max(&receiver);
+                let considered = ranked.iter().take(told_max.map_or(1, |_| usize::MAX));
+                let routes: Vec<Route> = considered
+                    .filter_map(|(from, route)| Some((*from, send(network, &sender, *from, *prefix, route)?)))
+                    .take(told_max.unwrap_or(1))
+                    .filter(|(from, _)| *from != Some(b))
+                    .filter(|(_, route)| is_kept(&receiver, route))
+                    .filter_map(|(_, route)| import(&receiver, *prefix, route))
+                    .collect();
+                if !routes.is_empty() {
+                    table.insert(*prefix, routes);
+                }
             }
             next.received.insert((b, a), table);
         }
         next
     }
 
-    fn select(&self, network: &Network, node: NodeId) -> BTreeMap<IpNet, (Option<NodeId>, Route)> {
-        let mut candidates: BTreeMap<IpNet, Vec<(Option<NodeId>, Route)>> = BTreeMap::new();
+    fn rank(&self, network: &Network, node: NodeId) -> BTreeMap<IpNet, Vec<Candidate>> {
+        let mut candidates: BTreeMap<IpNet, Vec<Candidate>> = BTreeMap::new();
         for announcement in network.config(node).announcements.values() {
             let route = Route {
                 next_hop: None,
@@ -118,21 +140,25 @@ impl Model {
             candidates.entry(announcement.prefix).or_default().push((None, route));
         }
         for ((_, from), table) in self.received.iter().filter(|((to, _), _)| *to == node) {
-            for (prefix, route) in table {
-                candidates.entry(*prefix).or_default().push((Some(*from), route.clone()));
+            for (prefix, routes) in table {
+                let routes = routes.iter().map(|route| (Some(*from), route.clone()));
+                candidates.entry(*prefix).or_default().extend(routes);
             }
         }
-        let choose = |of: Vec<(Option<NodeId>, Route)>| choose(network, node, of);
-        candidates.into_iter().filter_map(|(prefix, of)| Some((prefix, choose(of)?))).collect()
+        let rank = |mut of: Vec<Candidate>| {
+            let mut ranked = Vec::new();
+            while let Some(best) = choose(network, node, of.clone()) {
+                of.remove(of.iter().position(|candidate| *candidate == best).unwrap_or(0));
+                ranked.push(best);
+            }
+            ranked
+        };
+        candidates.into_iter().map(|(prefix, of)| (prefix, rank(of))).collect()
     }
 }
 
 /// RFC 4271 §9.1.2.2, step by step.
-fn choose(
-    network: &Network,
-    node: NodeId,
-    mut left: Vec<(Option<NodeId>, Route)>,
-) -> Option<(Option<NodeId>, Route)> {
+fn choose(network: &Network, node: NodeId, mut left: Vec<Candidate>) -> Option<Candidate> {
     if left.iter().any(|(from, _)| from.is_none()) {
         left.retain(|(from, _)| from.is_none());
     }
@@ -154,7 +180,7 @@ fn choose(
     left.into_iter().next()
 }
 
-fn keep_lowest(left: &mut Vec<(Option<NodeId>, Route)>, rank: impl Fn(&(Option<NodeId>, Route)) -> u32) {
+fn keep_lowest(left: &mut Vec<Candidate>, rank: impl Fn(&Candidate) -> u32) {
     let lowest = left.iter().map(&rank).min();
     left.retain(|candidate| Some(rank(candidate)) == lowest);
 }
@@ -179,7 +205,7 @@ fn own_address(node: NodeId, prefix: IpNet) -> IpAddr {
     }
 }
 
-/// What a sender tells about its best route; `None`: nothing.
+/// What a sender tells about a route; `None`: nothing. Who sent it is not asked here.
 fn send(
     network: &Network,
     sender: &Side<'_>,
@@ -187,14 +213,12 @@ fn send(
     prefix: IpNet,
     route: &Route,
 ) -> Option<Route> {
-    let to = NodeId::of(sender.neighbor.address)?;
     let has = |community| route.communities.contains(&community);
     let source = from.map(|from| side(network, sender.node, from));
     let is_from_ibgp = source.as_ref().is_some_and(|source| !source.is_external());
     let is_from_client = source.as_ref().is_some_and(Side::is_client);
     let to_external = sender.is_external();
-    let is_held_back = from == Some(to)
-        || has(Community::NO_ADVERTISE)
+    let is_held_back = has(Community::NO_ADVERTISE)
         || to_external && has(Community::NO_EXPORT)
         || !to_external && is_from_ibgp && !is_from_client && !sender.is_client();
     if is_held_back {
@@ -284,19 +308,25 @@ impl Network {
     pub fn check_model(&self) {
         let model = Model::of(self);
         for ((to, from), expected) in &model.received {
-            let expected: BTreeMap<IpNet, String> =
-                expected.iter().map(|(p, route)| (*p, text(route))).collect();
-            let received = self.received(*to, *from);
-            let received: BTreeMap<IpNet, String> =
-                received.iter().map(|(p, view)| (*p, view_text(view))).collect();
+            let sorted = |mut texts: Vec<String>| {
+                texts.sort_unstable();
+                texts
+            };
+            let expected: BTreeMap<IpNet, Vec<String>> =
+                expected.iter().map(|(p, routes)| (*p, sorted(routes.iter().map(text).collect()))).collect();
+            let mut received: BTreeMap<IpNet, Vec<String>> = BTreeMap::new();
+            for view in self.received_paths(*to, *from).values() {
+                received.entry(view.prefix).or_default().push(view_text(view));
+            }
+            received.values_mut().for_each(|texts| texts.sort_unstable());
             let way = format!("seed {}: {} -> {}", self.seed(), from.number(), to.number());
             assert!(expected == received, "{way}: model {expected:#?}\nreceived {received:#?}");
         }
-        for (node, expected) in &model.best {
+        for (node, expected) in &model.ranked {
             let name =
                 |from: &Option<NodeId>| from.map_or("local".to_owned(), |from| from.address().to_string());
             let expected: BTreeMap<IpNet, String> =
-                expected.iter().map(|(p, (from, _))| (*p, name(from))).collect();
+                expected.iter().map(|(p, ranked)| (*p, name(&ranked[0].0))).collect();
             let best: BTreeMap<IpNet, String> =
                 self.best(*node).into_iter().map(|(p, view)| (p, view.from)).collect();
             assert!(

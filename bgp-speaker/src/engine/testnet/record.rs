@@ -32,14 +32,23 @@ impl Heard {
         Message::decode(&mut Decoder::new(params()), &self.bytes).ok()
     }
 
-    /// Prefixes announced and withdrawn by an UPDATE.
+    /// Prefixes announced and withdrawn by an UPDATE of a session without ADD-PATH.
     pub fn counts(&self) -> (usize, usize) {
+        self.count(false)
+    }
+
+    /// Paths announced and withdrawn by an UPDATE of a session with ADD-PATH.
+    pub fn path_counts(&self) -> (usize, usize) {
+        self.count(true)
+    }
+
+    fn count(&self, has_path_ids: bool) -> (usize, usize) {
         if self.kind() != MessageType::UPDATE {
             return (0, 0);
         }
         let body = self.bytes.get(19..).unwrap_or_default();
         let Ok(view) = UpdateView::parse(body) else { return (0, 0) };
-        let count = |nlri, family: AfiSafi| NlriIter::new(nlri, family, false).flatten().count();
+        let count = |nlri, family: AfiSafi| NlriIter::new(nlri, family, has_path_ids).flatten().count();
         let mut announced = count(view.nlri, AfiSafi::IPV4_UNICAST);
         let mut withdrawn = count(view.withdrawn, AfiSafi::IPV4_UNICAST);
         for attribute in RawAttributes::new(view.attributes).flatten() {

@@ -6,11 +6,13 @@ use super::network::Network;
 use super::node::{NodeId, Revival};
 use crate::config::filter::{Action, CommunityValue, Condition, Filter, PrefixRange, PrefixSet, Rule, Then};
 use crate::config::{
-    Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions, SpeakerConfig,
+    AddPaths, Announcement, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, SessionOptions,
+    SpeakerConfig,
 };
 use crate::engine::time::MonoTime;
 use bgp_proto::{Community, Origin};
 use ipnet::IpNet;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 /// Size and length of a run.
@@ -70,6 +72,7 @@ fn build(simulation: Simulation) -> Network {
     let count = simulation.nodes.max(2);
     let numbers: Vec<u32> = (1..=count).collect();
     let kind = network.dice.below(4);
+    let has_add_paths = network.dice.percent(60);
     for &number in &numbers {
         let others: Vec<u32> = numbers.iter().copied().filter(|other| *other != number).collect();
         let config = if kind == 0 {
@@ -77,7 +80,12 @@ fn build(simulation: Simulation) -> Network {
         } else {
             reflected(&mut network, kind, number, &others)
         };
-        let config = dress(&mut network, config, number);
+        let mut config = dress(&mut network, config, number);
+        if has_add_paths {
+            let sessions = config.neighbors.values_mut().map(|neighbor| &mut neighbor.options);
+            let ranges = config.listen_ranges.iter_mut().map(|range| &mut range.options);
+            sessions.chain(ranges).for_each(|options| number_paths(options, network.dice.roll()));
+        }
         network.start(config);
     }
     network
@@ -157,7 +165,7 @@ fn disturb(network: &mut Network) {
     let ids: Vec<NodeId> = network.ids().collect();
     let Some(a) = network.dice.pick(&ids).copied() else { return };
     let Some(b) = network.dice.pick(&ids).copied() else { return };
-    match network.dice.below(30) {
+    match network.dice.below(31) {
         0..=6 => {
             let announcement = announcement(network, a.number());
             network.apply(a, |config| _ = config.announcements.insert(announcement.prefix, announcement));
@@ -194,8 +202,19 @@ fn disturb(network: &mut Network) {
             network.apply(a, |config| _ = config.filters.insert(name.to_owned(), filter.into()));
         }
         27..=28 => use_filters(network, a),
+        29 => change_neighbor(network, a, |neighbor, dice| number_paths(&mut neighbor.options, dice as u64)),
         _ => change_role(network, a),
     }
+}
+
+/// Several paths of a prefix, in some direction or none, and how many.
+fn number_paths(options: &mut SessionOptions, dice: u64) {
+    let mut dice = Dice::new(dice);
+    let ways =
+        [AddPaths::Both, AddPaths::Both, AddPaths::Both, AddPaths::Receive, AddPaths::Send, AddPaths::Off];
+    options.add_paths = dice.pick(&ways).copied().unwrap_or_default();
+    options.add_paths_max =
+        [1, 2, 3, 16].get(dice.below(4)).copied().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MIN);
 }
 
 /// A neighbour gets a policy of filters, both ways.

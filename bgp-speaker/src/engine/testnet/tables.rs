@@ -9,6 +9,9 @@ use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Routes by prefix and path identifier.
+pub type Paths = BTreeMap<(IpNet, Option<u32>), RouteView>;
+
 /// How long a network may take to come to rest.
 const CONVERGENCE_MAX: Duration = Duration::from_secs(1800);
 
@@ -26,19 +29,38 @@ impl Network {
         sees(a, b) && sees(b, a)
     }
 
-    fn table(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> BTreeMap<IpNet, RouteView> {
-        let Some(engine) = self.node(at).engine() else { return BTreeMap::new() };
+    fn routes(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> Vec<RouteView> {
+        let Some(engine) = self.node(at).engine() else { return Vec::new() };
         let query = RouteQuery { table, neighbor: neighbor.map(NodeId::address), ..RouteQuery::default() };
-        let routes = engine.routes(&query).map(|(routes, _)| routes).unwrap_or_default();
+        engine.routes(&query).map(|(routes, _)| routes).unwrap_or_default()
+    }
+
+    fn table(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> BTreeMap<IpNet, RouteView> {
+        let routes = self.routes(at, table, neighbor);
         routes.into_iter().map(|route| (route.prefix, route)).collect()
     }
 
-    /// Adj-RIB-In.
+    fn paths(&self, at: NodeId, table: RouteTable, neighbor: NodeId) -> Paths {
+        let routes = self.routes(at, table, Some(neighbor));
+        routes.into_iter().map(|route| ((route.prefix, route.path_id), route)).collect()
+    }
+
+    /// Adj-RIB-In by prefix and path identifier.
+    pub fn received_paths(&self, at: NodeId, from: NodeId) -> Paths {
+        self.paths(at, RouteTable::Received, from)
+    }
+
+    /// Adj-RIB-Out by prefix and path identifier.
+    pub fn advertised_paths(&self, at: NodeId, to: NodeId) -> Paths {
+        self.paths(at, RouteTable::Advertised, to)
+    }
+
+    /// Adj-RIB-In; with ADD-PATH one route of each prefix.
     pub fn received(&self, at: NodeId, from: NodeId) -> BTreeMap<IpNet, RouteView> {
         self.table(at, RouteTable::Received, Some(from))
     }
 
-    /// Adj-RIB-Out.
+    /// Adj-RIB-Out; with ADD-PATH one route of each prefix.
     pub fn advertised(&self, at: NodeId, to: NodeId) -> BTreeMap<IpNet, RouteView> {
         self.table(at, RouteTable::Advertised, Some(to))
     }
@@ -129,12 +151,12 @@ impl Network {
             return;
         }
         let rejects = import == Some(&PolicyRef::Reject);
-        let mut expected = self.advertised(from, to);
+        let mut expected = self.advertised_paths(from, to);
         let allowed = receiver.neighbors.get(&from.address()).map_or(0, |n| n.options.allow_own_as);
         expected.retain(|_, route| !rejects && !is_refused(receiver, to, allowed, route));
-        let received = self.received(to, from);
-        let comparable = |routes: &BTreeMap<IpNet, RouteView>| -> BTreeMap<IpNet, RouteView> {
-            routes.iter().map(|(prefix, route)| (*prefix, on_the_wire(route))).collect()
+        let received = self.received_paths(to, from);
+        let comparable = |routes: &Paths| -> Paths {
+            routes.iter().map(|(path, route)| (*path, on_the_wire(route))).collect()
         };
         let (expected, received) = (comparable(&expected), comparable(&received));
         assert!(

@@ -81,27 +81,31 @@ pub(super) fn open(number: u32) -> Vec<u8> {
 }
 
 fn open_of(config: &SpeakerConfig) -> Vec<u8> {
-    let flags = RestartFlags { restarting: false, forwarding_preserved: false };
-    encode(&Message::Open(local_open(config, &SessionOptions::default(), flags)))
+    open_with(config, &SessionOptions::default())
 }
 
-fn keepalive() -> Vec<u8> {
+pub(super) fn open_with(config: &SpeakerConfig, options: &SessionOptions) -> Vec<u8> {
+    let flags = RestartFlags { restarting: false, forwarding_preserved: false };
+    encode(&Message::Open(local_open(config, options, flags)))
+}
+
+pub(super) fn keepalive() -> Vec<u8> {
     encode(&Message::Keepalive)
 }
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u16 + 19).to_be_bytes();
     [&[0xff; 16][..], &length, &[kind], body].concat()
 }
 
-fn update(attributes: &[u8], nlri: &[u8]) -> Vec<u8> {
+pub(super) fn update(attributes: &[u8], nlri: &[u8]) -> Vec<u8> {
     let length = (attributes.len() as u16).to_be_bytes();
     message(2, &[&[0, 0], &length[..], attributes, nlri].concat())
 }
 
-const ORIGIN: [u8; 4] = [0x40, 1, 1, 0];
-const AS_PATH: [u8; 3] = [0x40, 2, 0];
-const NEXT_HOP: [u8; 7] = [0x40, 3, 4, 10, 0, 0, 4];
+pub(super) const ORIGIN: [u8; 4] = [0x40, 1, 1, 0];
+pub(super) const AS_PATH: [u8; 3] = [0x40, 2, 0];
+pub(super) const NEXT_HOP: [u8; 7] = [0x40, 3, 4, 10, 0, 0, 4];
 const LOCAL_PREF: [u8; 7] = [0x40, 5, 4, 0, 0, 0, 100];
 const NLRI: [u8; 4] = [24, 172, 16, 1];
 const PREFIX: &str = "172.16.1.0/24";

@@ -3,8 +3,9 @@
 use super::encode::ExportView;
 use super::group::UpdateGroup;
 use super::log::Log;
+use super::told::chosen;
 use super::verdicts::Verdicts;
-use crate::engine::rib::Source;
+use crate::engine::rib::{AttrId, Source};
 use std::collections::BTreeMap;
 
 impl UpdateGroup {
@@ -24,6 +25,53 @@ impl UpdateGroup {
         if self.is_walking() {
             return Err("a walk of the table was left off".to_owned());
         }
+        if self.told.is_some() {
+            self.audit_paths(view)?
+        } else {
+            self.audit_prefixes(view)?
+        }
+        let slow = self.members.iter().filter(|member| member.is_slow()).count();
+        if slow != self.slow_count() {
+            return Err(format!("{} slow members, {slow} found", self.slow_count()));
+        }
+        let leaving = self.members.iter().filter(|member| member.is_leaving).count();
+        if leaving != self.leaving || leaving > 0 {
+            return Err(format!(
+                "{} members leave the log, {leaving} found, and it was left off",
+                self.leaving
+            ));
+        }
+        let readers = self.members.iter().filter(|member| member.reads_log()).map(|member| member.cursor);
+        self.log.audit(&readers.chain(self.dump.as_ref().map(|dump| dump.at)).collect::<Vec<_>>())
+    }
+
+    /// Attribute sets that are referred to, once for each reference.
+    pub fn references(&self) -> impl Iterator<Item = AttrId> + '_ {
+        self.told.iter().flat_map(|told| told.references())
+    }
+
+    fn audit_paths(&self, view: &ExportView<'_>) -> Result<(), String> {
+        let Some(told) = &self.told else { return Ok(()) };
+        told.audit()?;
+        let mut verdicts = Verdicts::default();
+        let mut prefixes = 0;
+        for id in view.rib.prefixes.ids() {
+            let mut expected: Vec<_> =
+                chosen(view, &self.key, id, &mut verdicts).into_iter().map(|a| a.path).collect();
+            expected.sort_unstable_by_key(|path| (path.source, path.path_id));
+            let found: Vec<_> = told.of(id).iter().map(|told| told.path).collect();
+            prefixes += usize::from(!found.is_empty());
+            if expected != found || self.advertised.contains(id) == found.is_empty() {
+                return Err(format!("{id:?}: to be told {expected:?}, told {found:?}"));
+            }
+        }
+        if prefixes != told.prefixes().count() || prefixes != self.advertised.len() {
+            return Err(format!("{prefixes} prefixes told, {} advertised", self.advertised.len()));
+        }
+        Ok(())
+    }
+
+    fn audit_prefixes(&self, view: &ExportView<'_>) -> Result<(), String> {
         let mut exported = 0;
         let mut verdicts = Verdicts::default();
         for id in view.rib.prefixes.ids() {
@@ -47,12 +95,7 @@ impl UpdateGroup {
                 return Err(format!("slot {}: {counted} advertised, {expected} found", source.0));
             }
         }
-        let slow = self.members.iter().filter(|member| member.is_slow()).count();
-        if slow != self.slow_count() {
-            return Err(format!("{} slow members, {slow} found", self.slow_count()));
-        }
-        let readers = self.members.iter().filter(|member| !member.is_slow()).map(|member| member.cursor);
-        self.log.audit(&readers.chain(self.dump.as_ref().map(|dump| dump.at)).collect::<Vec<_>>())
+        Ok(())
     }
 }
 

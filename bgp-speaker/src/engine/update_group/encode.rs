@@ -133,7 +133,7 @@ fn reflection_edits(view: &ExportView<'_>, wire: &[u8], originator: BgpId, edits
 /// One announcement to encode.
 #[derive(Clone, Copy, Debug)]
 pub struct Announce {
-    /// Its path.
+    /// Its path; in an ADD-PATH group under the identifier that members are told.
     pub path: Path,
     /// As [`export`] said.
     pub next_hop: NextHop,
@@ -162,7 +162,7 @@ pub fn encode_announcements(
         let changed = verdicts.changed_set(view, key, first.path, first.changes);
         export_attributes(view, key, first.path, first.next_hop, changed.as_ref(), &mut edits, &mut block);
         let own = Some(first.path.source).filter(|source| *source != Source::LOCAL);
-        let mut rest = run.iter().map(|a| view.rib.prefixes.key(a.id)).peekable();
+        let mut rest = run.iter().map(|a| WireNlri::new(view, key, a.id, a.path.path_id)).peekable();
         while rest.peek().is_some() {
             let is_classic = key.family == Family::Ipv4Unicast && matches!(first.next_hop, NextHop::V4(_));
             let written = if is_classic {
@@ -184,9 +184,30 @@ pub fn encode_announcements(
     }
 }
 
+/// One withdrawal to encode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Of which prefix.
+    pub id: PrefixId,
+    /// Which path of it, as it was told; 0 without ADD-PATH.
+    pub path_id: u32,
+}
+
+impl Withdrawal {
+    /// Without ADD-PATH.
+    pub fn of(id: PrefixId) -> Self {
+        Self { id, path_id: 0 }
+    }
+}
+
 /// Encodes withdrawals.
-pub fn encode_withdrawals(view: &ExportView<'_>, key: &GroupKey, ids: &[PrefixId], out: &mut ChunkBuilder) {
-    let mut rest = ids.iter().map(|id| view.rib.prefixes.key(*id)).peekable();
+pub fn encode_withdrawals(
+    view: &ExportView<'_>,
+    key: &GroupKey,
+    withdrawals: &[Withdrawal],
+    out: &mut ChunkBuilder,
+) {
+    let mut rest = withdrawals.iter().map(|w| WireNlri::new(view, key, w.id, w.path_id)).peekable();
     while rest.peek().is_some() {
         let buffer = out.buffer();
         let start = put_header(buffer, MessageType::UPDATE);
@@ -235,13 +256,32 @@ pub fn end_of_rib(family: Family) -> BytesMut {
     out
 }
 
+/// A prefix as it is sent.
+struct WireNlri<'a> {
+    /// With ADD-PATH.
+    path_id: Option<u32>,
+    key: &'a [u8],
+}
+
+impl<'a> WireNlri<'a> {
+    #[inline]
+    fn new(view: &ExportView<'a>, key: &GroupKey, id: PrefixId, path_id: u32) -> Self {
+        Self { path_id: key.add_paths.map(|_| path_id), key: view.rib.prefixes.key(id) }
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.key.len() + self.path_id.map_or(0, |_| 4)
+    }
+}
+
 type Prefixes<'a, I> = std::iter::Peekable<I>;
 
 /// Withdrawn length 0, attributes, NLRI. `false`, and nothing written, if not even one prefix fits.
 fn announce_classic<'a>(
     key: &GroupKey,
     block: &[u8],
-    prefixes: &mut Prefixes<'a, impl Iterator<Item = &'a [u8]>>,
+    prefixes: &mut Prefixes<'a, impl Iterator<Item = WireNlri<'a>>>,
     own: Option<Source>,
     out: &mut ChunkBuilder,
 ) -> bool {
@@ -263,7 +303,7 @@ fn announce_mp<'a>(
     key: &GroupKey,
     block: &[u8],
     next_hop: NextHop,
-    prefixes: &mut Prefixes<'a, impl Iterator<Item = &'a [u8]>>,
+    prefixes: &mut Prefixes<'a, impl Iterator<Item = WireNlri<'a>>>,
     own: Option<Source>,
     out: &mut ChunkBuilder,
 ) -> bool {
@@ -299,7 +339,7 @@ fn announce_mp<'a>(
 }
 
 fn finish_announcement<'a>(
-    prefixes: &mut Prefixes<'a, impl Iterator<Item = &'a [u8]>>,
+    prefixes: &mut Prefixes<'a, impl Iterator<Item = WireNlri<'a>>>,
     own: Option<Source>,
     start: usize,
     end: usize,
@@ -321,11 +361,12 @@ fn finish_announcement<'a>(
 
 fn put_prefixes<'a>(
     buffer: &mut BytesMut,
-    prefixes: &mut Prefixes<'a, impl Iterator<Item = &'a [u8]>>,
+    prefixes: &mut Prefixes<'a, impl Iterator<Item = WireNlri<'a>>>,
     end: usize,
 ) {
-    while let Some(key) = prefixes.next_if(|key| buffer.len() + key.len() <= end) {
-        buffer.put_slice(key);
+    while let Some(nlri) = prefixes.next_if(|nlri| buffer.len() + nlri.len() <= end) {
+        nlri.path_id.into_iter().for_each(|path_id| buffer.put_u32(path_id));
+        buffer.put_slice(nlri.key);
     }
 }
 

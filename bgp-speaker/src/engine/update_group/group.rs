@@ -1,21 +1,18 @@
 //! One update group: Adj-RIB-Out as one bit per prefix, what is pending, the log, the members.
 
+use super::dirty::Dirty;
 use super::dump::Dump;
-use super::encode::{Announce, ExportView, encode_announcements, encode_withdrawals, end_of_rib, export};
-use super::key::GroupKey;
-use super::log::{Chunk, ChunkBuilder, Log};
-use super::member::{Member, PrivateItem};
-use super::members::Members;
-use super::verdicts::Verdicts;
-use crate::config::Family;
-use crate::engine::rib::{Bitmap, Change, PrefixId, PrefixTable, Source};
-use bgp_proto::{
-    AttributeCode, MpReachView, MpUnreachView, NlriIter, RawAttributes, SessionParams, UpdateView, frame,
+use super::encode::{
+    Announce, ExportView, Withdrawal, encode_announcements, encode_withdrawals, end_of_rib, export,
 };
-use bytes::Bytes;
+use super::key::GroupKey;
+use super::log::{Chunk, ChunkBuilder, Log, Part};
+use super::member::{Member, PrivateItem, PrivateKind};
+use super::members::Members;
+use super::told::{ToldPaths, chosen};
+use super::verdicts::Verdicts;
+use crate::engine::rib::{AttrTable, Bitmap, Change, PrefixId, Source};
 
-/// Members that hold back more of the log than this are slow.
-pub const SLOW_LOG_BYTES: usize = 16 * 1024 * 1024;
 /// How many prefixes a slow member is served at a time.
 const SLOW_BATCH: usize = 4096;
 
@@ -28,7 +25,7 @@ pub enum Reading {
     Log,
     /// It came from the table, because the member is slow; there may be more.
     Table,
-    /// It is to come from the table, which is not settled.
+    /// It is to come from the table, which is not settled, or it is not known yet what of it.
     Postponed,
 }
 
@@ -38,6 +35,8 @@ pub struct UpdateGroup {
     /// What its members have in common.
     pub key: GroupKey,
     pub(super) advertised: Bitmap,
+    /// Present in an ADD-PATH group: the paths of what is advertised.
+    pub(super) told: Option<ToldPaths>,
     pending: Vec<PrefixId>,
     pending_bits: Bitmap,
     /// (prefix, source): the source's own route took the place of another's; it must forget that one.
@@ -45,8 +44,9 @@ pub struct UpdateGroup {
     pub(super) log: Log,
     pub(super) dump: Option<Dump>,
     pub(super) members: Members,
-    /// How many of them are slow.
-    slow: usize,
+    /// How many of them are slow, and how many of these are still leaving the log.
+    pub(super) slow: usize,
+    pub(super) leaving: usize,
     /// Advertised prefixes by the slot of the source they came from.
     advertised_of: Vec<u32>,
 }
@@ -54,9 +54,11 @@ pub struct UpdateGroup {
 impl UpdateGroup {
     /// Without members. Its Adj-RIB-Out is filled by a walk of the table, which begins with it.
     pub fn new(key: GroupKey, view: &ExportView<'_>) -> Self {
+        let told = key.add_paths.map(|_| ToldPaths::default());
         let mut group = Self {
             key,
             advertised: Bitmap::default(),
+            told,
             pending: Vec::new(),
             pending_bits: Bitmap::default(),
             unlearn: Vec::new(),
@@ -64,6 +66,7 @@ impl UpdateGroup {
             dump: None,
             members: Members::default(),
             slow: 0,
+            leaving: 0,
             advertised_of: Vec::new(),
         };
         group.start_walk(view);
@@ -90,8 +93,16 @@ impl UpdateGroup {
         &self.advertised
     }
 
-    /// How many of them are told to a member: all but its own.
+    /// The paths told, of an ADD-PATH group.
+    pub fn told(&self) -> Option<&ToldPaths> {
+        self.told.as_ref()
+    }
+
+    /// How many prefixes, or with ADD-PATH paths, are told to a member: all but its own.
     pub fn advertised_count(&self, member: Source) -> usize {
+        if let Some(told) = &self.told {
+            return told.count_for(member);
+        }
         let own = self.advertised_of.get(member.0 as usize).copied().unwrap_or(0);
         self.advertised.len() - own as usize
     }
@@ -99,17 +110,34 @@ impl UpdateGroup {
     /// Heap bytes.
     pub fn memory_bytes(&self) -> usize {
         self.advertised.memory_bytes()
+            + self.told.as_ref().map_or(0, ToldPaths::memory_bytes)
             + self.pending_bits.memory_bytes()
             + self.pending.capacity() * 4
             + self.log.bytes()
             + self.dump.as_ref().map_or(0, |dump| dump.bytes)
             + self.members.memory_bytes()
-            + self.members.iter().filter_map(|m| m.dirty.as_ref()).map(Bitmap::memory_bytes).sum::<usize>()
+            + self.members.iter().filter_map(|m| m.dirty.as_ref()).map(Dirty::memory_bytes).sum::<usize>()
     }
 
-    /// A best path changed.
+    /// Some path of a prefix changed, in a way that is found out by comparing. For ADD-PATH groups.
+    pub fn note_paths(&mut self, id: PrefixId) {
+        self.mark_pending(id);
+    }
+
+    /// Are its members told several paths of a prefix?
+    pub fn tells_paths(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// A best path changed; or, if it is the same as before, what is said about the prefix.
     pub fn note(&mut self, change: &Change) {
         self.mark_pending(change.id);
+        if let Some(told) = &mut self.told {
+            if change.old == change.new {
+                told.tell_again(change.id);
+            }
+            return;
+        }
         if let Some(old) = change.old.filter(|_| self.advertised.contains(change.id)) {
             *self.advertised_of(old.source) -= 1;
         }
@@ -135,13 +163,17 @@ impl UpdateGroup {
         let mut verdicts = Verdicts::default();
         for &id in &pending {
             self.pending_bits.remove(id);
+            if self.told.is_some() {
+                self.flush_paths(view, id, &mut verdicts, &mut announcements, &mut withdrawals);
+                continue;
+            }
             match self.exported(view, id, &mut verdicts) {
                 Some(announce) => {
                     self.advertised.insert(id);
                     *self.advertised_of(announce.path.source) += 1;
                     announcements.push(announce);
                 }
-                None if self.advertised.remove(id) => withdrawals.push(id),
+                None if self.advertised.remove(id) => withdrawals.push(Withdrawal::of(id)),
                 None => {}
             }
         }
@@ -150,8 +182,10 @@ impl UpdateGroup {
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
         for member in self.members.iter_mut() {
             if let Some(dirty) = &mut member.dirty {
-                let changed = announcements.iter().map(|a| a.id).chain(withdrawals.iter().copied());
-                changed.for_each(|id| _ = dirty.insert(id));
+                announcements.iter().for_each(|announce| dirty.insert(announce.id));
+                withdrawals
+                    .iter()
+                    .for_each(|withdrawal| dirty.insert_path(withdrawal.id, withdrawal.path_id));
             }
         }
         let chunks = builder.finish();
@@ -164,61 +198,36 @@ impl UpdateGroup {
         }
     }
 
-    /// Does the log hold more than this, so that members are to be detached?
-    pub fn holds_back(&self, limit: usize) -> bool {
-        self.log.bytes() > limit
-    }
-
-    /// Members that hold back too much of the log leave it; no walk is under way. Their prefixes that are missing from `prefixes` are
-    /// inserted again, without paths, and reported to `emptied`.
-    pub fn detach_slow(
+    fn flush_paths(
         &mut self,
-        prefixes: &mut PrefixTable,
-        limit: usize,
-        mut emptied: impl FnMut(PrefixId),
+        view: &ExportView<'_>,
+        id: PrefixId,
+        verdicts: &mut Verdicts,
+        announcements: &mut Vec<Announce>,
+        withdrawals: &mut Vec<Withdrawal>,
     ) {
-        while self.log.bytes() > limit {
-            let first = self.log.first();
-            if self.dump.as_ref().is_some_and(|dump| dump.at == first) {
-                self.drop_dump();
-                continue;
-            }
-            if !self.members.iter().any(|member| !member.is_slow() && member.cursor == first) {
-                return;
-            }
-            self.detach_readers_at(first, prefixes, &mut emptied);
-        }
+        let Some(told) = &mut self.told else { return };
+        let mut paths = chosen(view, &self.key, id, verdicts);
+        told.assign(
+            id,
+            &mut paths,
+            |announce| announcements.push(announce),
+            |path_id| withdrawals.push(Withdrawal { id, path_id }),
+        );
+        match paths.is_empty() {
+            true => self.advertised.remove(id),
+            false => self.advertised.insert(id),
+        };
     }
 
-    /// All who stand at a position leave the log; what it holds from there on is looked through once.
-    fn detach_readers_at(&mut self, at: u64, prefixes: &mut PrefixTable, emptied: &mut impl FnMut(PrefixId)) {
-        let (params, family) = (self.key.params(), self.key.family);
-        let mut mark = |bytes: &Bytes, dirty: &mut Bitmap| {
-            for_each_prefix(bytes, &params, family, |key| {
-                let id = prefixes.find(key).unwrap_or_else(|| {
-                    let id = prefixes.insert(key);
-                    emptied(id);
-                    id
-                });
-                dirty.insert(id);
-            });
-        };
-        let mut unread = Bitmap::default();
-        self.log.chunks_from(at).for_each(|chunk| mark(chunk.bytes(), &mut unread));
-        for member in self.members.iter_mut().filter(|member| !member.is_slow() && member.cursor == at) {
-            let mut dirty = unread.clone();
-            for item in member.private.drain(..) {
-                member.owes_end_of_rib |= item.is_end_of_rib;
-                mark(&item.bytes, &mut dirty);
-            }
-            member.dirty = Some(dirty);
-            self.slow += 1;
-            self.log.remove_reader(at);
-            tracing::warn!(
-                slot = member.source.0,
-                "neighbour reads too slowly, served from a bitmap from now on"
-            );
-        }
+    /// See [`ToldPaths::settle_references`].
+    pub fn settle_references(&mut self, attrs: &mut AttrTable) {
+        self.told.iter_mut().for_each(|told| told.settle_references(attrs));
+    }
+
+    /// See [`ToldPaths::release_references`].
+    pub fn release_references(self, attrs: &mut AttrTable) {
+        self.told.into_iter().for_each(|told| told.release_references(attrs));
     }
 
     /// Has a member asked for a refresh that it was not given yet?
@@ -229,10 +238,12 @@ impl UpdateGroup {
     /// A session leaves.
     pub fn leave(&mut self, source: Source) {
         self.dump.iter_mut().for_each(|dump| dump.waiting.retain(|waiting| waiting.source != source));
-        match self.members.remove(source) {
-            Some(member) if member.is_slow() => self.slow -= 1,
-            Some(member) => self.log.remove_reader(member.cursor),
-            None => {}
+        if let Some(member) = self.members.remove(source) {
+            self.slow -= usize::from(member.is_slow());
+            self.leaving -= usize::from(member.is_leaving);
+            if member.reads_log() {
+                self.log.remove_reader(member.cursor);
+            }
         }
         if self.members.is_empty() {
             self.drop_dump();
@@ -246,17 +257,17 @@ impl UpdateGroup {
         view: &ExportView<'_>,
         source: Source,
         is_settled: bool,
-        out: &mut impl Extend<Bytes>,
+        out: &mut impl Extend<Part>,
     ) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         if member.is_slow() {
-            return match is_settled {
+            return match is_settled && !member.is_leaving {
                 true => self.read_dirty(view, source, out),
                 false => Reading::Postponed,
             };
         }
         if member.private.front().is_some_and(|item| item.at <= member.cursor) {
-            out.extend(member.private.pop_front().map(|item| item.bytes));
+            out.extend(member.private.pop_front().map(|item| item.part));
             return Reading::Log;
         }
         if !self.log.pass(member.cursor, source, out) {
@@ -273,9 +284,10 @@ impl UpdateGroup {
         ids: &[PrefixId],
     ) -> impl Iterator<Item = PrivateItem> + use<> {
         let mut builder = ChunkBuilder::default();
-        encode_withdrawals(view, &self.key, ids, &mut builder);
+        let withdrawals: Vec<Withdrawal> = ids.iter().copied().map(Withdrawal::of).collect();
+        encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         let at = self.log.end();
-        let item = move |chunk: Chunk| PrivateItem { at, bytes: chunk.bytes().clone(), is_end_of_rib: false };
+        let item = move |chunk: Chunk| PrivateItem { at, part: chunk.whole(), kind: PrivateKind::Routes };
         builder.finish().into_iter().map(item)
     }
 
@@ -313,7 +325,7 @@ impl UpdateGroup {
             let ids = own.iter().map(|(id, _)| *id);
             let Some(member) = self.members.get_mut(source) else { continue };
             if let Some(dirty) = &mut member.dirty {
-                ids.for_each(|id| _ = dirty.insert(id));
+                ids.for_each(|id| dirty.insert(id));
                 continue;
             }
             let items = self.withdrawals_for_one(view, &ids.collect::<Vec<_>>());
@@ -325,33 +337,41 @@ impl UpdateGroup {
     }
 
     /// Serves a slow member some of its dirty prefixes; once there is none left, it reads the log again.
-    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Bytes>) -> Reading {
+    fn read_dirty(&mut self, view: &ExportView<'_>, source: Source, out: &mut impl Extend<Part>) -> Reading {
         let Some(member) = self.members.get_mut(source) else { return Reading::UpToDate };
         let Some(dirty) = &mut member.dirty else { return Reading::UpToDate };
-        let ids: Vec<PrefixId> = dirty.iter().take(SLOW_BATCH).collect();
-        ids.iter().for_each(|id| _ = dirty.remove(*id));
-        if ids.is_empty() {
+        let taken = dirty.take(SLOW_BATCH);
+        if taken.is_empty() {
             member.dirty = None;
             self.slow -= 1;
             member.cursor = self.log.end();
             self.log.add_reader(member.cursor);
             if std::mem::take(&mut member.owes_end_of_rib) {
-                out.extend([end_of_rib(self.key.family).freeze()]);
+                out.extend([self.end_of_rib()]);
             }
             return Reading::Table;
         }
         let (mut announcements, mut withdrawals) = (Vec::new(), Vec::new());
         let mut verdicts = Verdicts::default();
-        for id in ids {
+        for (id, may_hold) in taken {
+            if let Some(told) = &self.told {
+                let first = announcements.len();
+                announcements.extend(told.announcements(view, &self.key, id, source, &mut verdicts));
+                let is_told =
+                    |path_id: &u32| announcements[first..].iter().any(|a| a.path.path_id == *path_id);
+                let gone = may_hold.into_iter().filter(|path_id| !is_told(path_id));
+                withdrawals.extend(gone.map(|path_id| Withdrawal { id, path_id }));
+                continue;
+            }
             match self.exported(view, id, &mut verdicts).filter(|announce| announce.path.source != source) {
                 Some(announce) => announcements.push(announce),
-                None => withdrawals.push(id),
+                None => withdrawals.push(Withdrawal::of(id)),
             }
         }
         let mut builder = ChunkBuilder::default();
         encode_withdrawals(view, &self.key, &withdrawals, &mut builder);
         encode_announcements(view, &self.key, &mut announcements, &verdicts, &mut builder);
-        out.extend(builder.finish().into_iter().map(|chunk| chunk.bytes().clone()));
+        out.extend(builder.finish().iter().map(Chunk::whole));
         Reading::Table
     }
 
@@ -371,41 +391,16 @@ impl UpdateGroup {
     }
 
     pub(super) fn end_of_rib_item(&self, at: u64) -> PrivateItem {
-        PrivateItem { at, bytes: end_of_rib(self.key.family).freeze(), is_end_of_rib: true }
+        PrivateItem { at, part: self.end_of_rib(), kind: PrivateKind::EndOfRib }
+    }
+
+    fn end_of_rib(&self) -> Part {
+        Part { bytes: end_of_rib(self.key.family).freeze(), messages: 1 }
     }
 
     fn mark_pending(&mut self, id: PrefixId) {
         if self.pending_bits.insert(id) {
             self.pending.push(id);
-        }
-    }
-}
-
-/// The prefixes in our own UPDATEs, in canonical form.
-fn for_each_prefix(mut bytes: &[u8], params: &SessionParams, family: Family, mut each: impl FnMut(&[u8])) {
-    let afi_safi = family.afi_safi();
-    let mut all_of = |nlri: &[u8]| {
-        for nlri in NlriIter::new(nlri, afi_safi, false).flatten() {
-            let mut key = [0; 17];
-            let length = nlri.canonical(&mut key);
-            each(&key[..length]);
-        }
-    };
-    while let Ok(Some(message)) = frame(bytes, params) {
-        bytes = &bytes[message.bytes.len()..];
-        let Ok(update) = UpdateView::parse(message.body()) else { continue };
-        all_of(update.withdrawn);
-        all_of(update.nlri);
-        for attribute in RawAttributes::new(update.attributes).flatten() {
-            match attribute.code {
-                AttributeCode::MP_REACH_NLRI => {
-                    MpReachView::parse(attribute.value, params).iter().for_each(|mp| all_of(mp.nlri));
-                }
-                AttributeCode::MP_UNREACH_NLRI => {
-                    MpUnreachView::parse(attribute.value).iter().for_each(|mp| all_of(mp.nlri));
-                }
-                _ => {}
-            }
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::engine::next_hop::SelfAddresses;
 use crate::engine::policy::Policy;
 use crate::engine::readvertise::Relation;
 use bgp_proto::{Asn, SessionParams};
+use std::num::NonZeroU8;
 
 /// Identity of an update group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct GroupKey {
     pub four_octet_as: bool,
     /// RFC 8950 for this family.
     pub extended_next_hop: bool,
+    /// Present: members take path identifiers (RFC 7911), and are told so many paths of a prefix at most.
+    pub add_paths: Option<NonZeroU8>,
     /// Longest message.
     pub message_len_max: usize,
 }
@@ -39,6 +42,10 @@ impl GroupKey {
         };
         if self.extended_next_hop {
             params.extended_next_hop.insert(self.family.afi_safi());
+        }
+        if self.add_paths.is_some() {
+            params.add_path_rx.insert(self.family.afi_safi());
+            params.add_path_tx.insert(self.family.afi_safi());
         }
         params
     }

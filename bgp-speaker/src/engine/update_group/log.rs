@@ -7,18 +7,37 @@ use std::collections::VecDeque;
 /// A chunk is published when it has grown to this; the last one of a batch as it is.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Bytes of one source's routes within a chunk.
+/// Whole messages for one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What is to be written.
+    pub bytes: Bytes,
+    /// How many messages that is.
+    pub messages: u32,
+}
+
+/// A place between two messages of a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    /// Bytes before it.
+    offset: u32,
+    /// Messages before it.
+    messages: u32,
+}
+
+/// One source's routes within a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OwnRange {
     source: Source,
-    start: u32,
-    end: u32,
+    start: Place,
+    end: Place,
 }
 
 /// Whole messages, encoded once.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     bytes: Bytes,
+    messages: u32,
     own: Box<[OwnRange]>,
 }
 
@@ -33,19 +52,23 @@ impl Chunk {
         &self.bytes
     }
 
+    /// All of it.
+    pub fn whole(&self) -> Part {
+        Part { bytes: self.bytes.clone(), messages: self.messages }
+    }
+
     /// The parts for a member: all but what came from itself.
-    pub fn parts_for(&self, reader: Source) -> impl Iterator<Item = Bytes> + '_ {
-        let mut start = 0;
-        let ends = self
-            .own
-            .iter()
-            .filter(move |range| range.source == reader)
-            .map(|range| (range.start as usize, range.end as usize))
-            .chain(std::iter::once((self.bytes.len(), self.bytes.len())));
+    pub fn parts_for(&self, reader: Source) -> impl Iterator<Item = Part> + '_ {
+        let mut start = Place::default();
+        let last = Place { offset: self.bytes.len() as u32, messages: self.messages };
+        let own = self.own.iter().filter(move |range| range.source == reader);
+        let ends = own.map(|range| (range.start, range.end)).chain([(last, last)]);
         ends.filter_map(move |(end, next)| {
-            let part = (end > start).then(|| self.bytes.slice(start..end));
-            start = next;
-            part
+            let begin = std::mem::replace(&mut start, next);
+            (end.offset > begin.offset).then(|| Part {
+                bytes: self.bytes.slice(begin.offset as usize..end.offset as usize),
+                messages: end.messages - begin.messages,
+            })
         })
     }
 
@@ -59,6 +82,7 @@ impl Chunk {
 #[derive(Debug, Default)]
 pub struct ChunkBuilder {
     bytes: BytesMut,
+    messages: u32,
     own: Vec<OwnRange>,
     done: Vec<Chunk>,
 }
@@ -71,8 +95,10 @@ impl ChunkBuilder {
 
     /// A message that began at `start` is complete; `source` is the member whose own routes it holds, if any.
     pub fn finish_message(&mut self, start: usize, source: Option<Source>) {
+        let start = Place { offset: start as u32, messages: self.messages };
+        self.messages += 1;
         if let Some(source) = source {
-            let (start, end) = (start as u32, self.bytes.len() as u32);
+            let end = Place { offset: self.bytes.len() as u32, messages: self.messages };
             match self.own.last_mut() {
                 Some(last) if last.source == source && last.end == start => last.end = end,
                 _ => self.own.push(OwnRange { source, start, end }),
@@ -92,7 +118,8 @@ impl ChunkBuilder {
     fn cut(&mut self) {
         if !self.bytes.is_empty() {
             let own = std::mem::take(&mut self.own).into_boxed_slice();
-            self.done.push(Chunk { bytes: self.bytes.split().freeze(), own });
+            let messages = std::mem::take(&mut self.messages);
+            self.done.push(Chunk { bytes: self.bytes.split().freeze(), messages, own });
         }
     }
 }
@@ -165,7 +192,7 @@ impl Log {
     }
 
     /// Gives the chunk at a position to the reader that passes it now; `false` if there is none yet.
-    pub fn pass(&mut self, position: u64, reader: Source, out: &mut impl Extend<Bytes>) -> bool {
+    pub fn pass(&mut self, position: u64, reader: Source, out: &mut impl Extend<Part>) -> bool {
         let index = position.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let Some(entry) = index.and_then(|index| self.chunks.get_mut(index)) else { return false };
         entry.unread -= 1;
@@ -174,6 +201,18 @@ impl Log {
             self.trim();
         }
         true
+    }
+
+    /// The chunk at a position, if there is one yet.
+    pub fn chunk(&self, position: u64) -> Option<&Chunk> {
+        self.chunks_from(position).next()
+    }
+
+    /// A reader passes the chunk at a position without taking it. Call [`Log::trim`] when all who do have.
+    pub fn skip(&mut self, position: u64) {
+        if let Some(entry) = self.from(position).next() {
+            entry.unread -= 1;
+        }
     }
 
     /// The chunks from a position on.
@@ -198,7 +237,8 @@ impl Log {
         self.chunks.iter_mut().skip(skip)
     }
 
-    fn trim(&mut self) {
+    /// Frees what nobody has to read any more.
+    pub fn trim(&mut self) {
         while let Some(entry) = self.chunks.front().filter(|entry| entry.unread == 0) {
             self.bytes -= entry.chunk.len();
             self.first += 1;
@@ -221,16 +261,16 @@ mod tests {
         builder.finish().remove(0)
     }
 
-    fn parts(chunk: &Chunk, reader: u32) -> Vec<Bytes> {
-        chunk.parts_for(Source(reader)).collect()
+    fn parts(chunk: &Chunk, reader: u32) -> Vec<(Bytes, u32)> {
+        chunk.parts_for(Source(reader)).map(|part| (part.bytes, part.messages)).collect()
     }
 
     #[test]
     fn a_member_skips_what_came_from_itself() {
         let chunk = chunk(&[(b"aa", Some(1)), (b"b", Some(2)), (b"c", Some(2)), (b"dd", None)]);
-        assert_eq!(parts(&chunk, 1), ["bcdd"]);
-        assert_eq!(parts(&chunk, 2), ["aa", "dd"]);
-        assert_eq!(parts(&chunk, 3), ["aabcdd"]);
+        assert_eq!(parts(&chunk, 1), [("bcdd".into(), 3)]);
+        assert_eq!(parts(&chunk, 2), [("aa".into(), 1), ("dd".into(), 1)]);
+        assert_eq!(parts(&chunk, 3), [("aabcdd".into(), 4)]);
         assert!(chunk.mentions(Source(2)) && !chunk.mentions(Source(3)));
         let only_own = self::chunk(&[(b"aa", Some(1))]);
         assert!(parts(&only_own, 1).is_empty());
@@ -247,8 +287,10 @@ mod tests {
         log.publish(chunk(&[(b"two", None)]));
         assert_eq!(log.bytes_from(1), Some(6));
         let pass = |log: &mut Log, position| {
-            let mut parts = Vec::new();
-            log.pass(position, Source(9), &mut parts).then_some(parts)
+            let mut parts: Vec<Part> = Vec::new();
+            let bytes = |part: Part| part.bytes;
+            log.pass(position, Source(9), &mut parts)
+                .then(|| parts.into_iter().map(bytes).collect::<Vec<_>>())
         };
         assert_eq!(pass(&mut log, 1).unwrap(), ["one"]);
         assert_eq!(log.bytes(), 6);

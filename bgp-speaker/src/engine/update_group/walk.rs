@@ -4,11 +4,11 @@ use super::difference::Difference;
 use super::dump::{Dump, Waiting};
 use super::encode::{Announce, ExportView, encode_announcements};
 use super::group::UpdateGroup;
-use super::log::ChunkBuilder;
-use super::member::{Member, PrivateItem};
+use super::log::{ChunkBuilder, Part};
+use super::member::{Member, PrivateItem, PrivateKind};
+use super::told::chosen;
 use super::verdicts::Verdicts;
 use crate::engine::rib::Source;
-use bytes::Bytes;
 
 impl UpdateGroup {
     /// A session joins: it gets the table, then what follows, and an End-of-RIB between the two if `wants_end_of_rib`.
@@ -35,7 +35,7 @@ impl UpdateGroup {
         debug_assert!(!self.is_pending(), "joining after a flush");
         let at = self.log.end();
         let mut member = Member::new(source, at);
-        let to_item = |bytes: Bytes| PrivateItem { at, bytes, is_end_of_rib: false };
+        let to_item = |part: Part| PrivateItem { at, part, kind: PrivateKind::Routes };
         member.private.extend(self.encode_difference(view, difference).into_iter().map(to_item));
         self.log.add_reader(at);
         self.members.insert(member);
@@ -47,7 +47,7 @@ impl UpdateGroup {
         let is_walking = self.is_walking();
         let Some(member) = self.members.get_mut(source) else { return };
         if let Some(dirty) = &mut member.dirty {
-            self.advertised.iter().for_each(|id| _ = dirty.insert(id));
+            dirty.extend(&self.advertised);
             return;
         }
         if is_walking || !member.private.is_empty() {
@@ -98,6 +98,15 @@ impl UpdateGroup {
         let mut verdicts = Verdicts::default();
         let mut announcements: Vec<Announce> = Vec::new();
         for id in slice {
+            if let Some(told) = &mut self.told {
+                let mut paths = chosen(view, &self.key, id, &mut verdicts);
+                told.assign(id, &mut paths, |_| (), |_| debug_assert!(false, "what is told is flushed"));
+                if !paths.is_empty() {
+                    self.advertised.insert(id);
+                }
+                announcements.append(&mut paths);
+                continue;
+            }
             let Some(announce) = self.exported(view, id, &mut verdicts) else { continue };
             self.advertise(id, announce.path.source);
             announcements.push(announce);
@@ -111,7 +120,7 @@ impl UpdateGroup {
                 else {
                     continue;
                 };
-                let to_item = |bytes| PrivateItem { at, bytes, is_end_of_rib: false };
+                let to_item = |part| PrivateItem { at, part, kind: PrivateKind::Table };
                 member.private.extend(chunk.parts_for(waiting.source).map(to_item));
             }
             dump.bytes += chunk.len();
@@ -120,7 +129,7 @@ impl UpdateGroup {
         for waiting in &dump.waiting {
             let dirty = self.members.get_mut(waiting.source).and_then(|member| member.dirty.as_mut());
             if let Some(dirty) = dirty {
-                announcements.iter().for_each(|announce| _ = dirty.insert(announce.id));
+                announcements.iter().for_each(|announce| dirty.insert(announce.id));
             }
             wake(waiting.source);
         }
@@ -170,7 +179,7 @@ impl UpdateGroup {
     fn push_dump(&mut self, member: &mut Member, wants_end_of_rib: bool) {
         let Some(dump) = &mut self.dump else { return };
         for (at, chunk) in &dump.chunks {
-            let to_item = |bytes| PrivateItem { at: *at, bytes, is_end_of_rib: false };
+            let to_item = |part| PrivateItem { at: *at, part, kind: PrivateKind::Table };
             member.private.extend(chunk.parts_for(member.source).map(to_item));
         }
         if dump.is_walking() {

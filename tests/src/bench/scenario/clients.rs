@@ -38,6 +38,7 @@ const COLD: &[Column] = &[
     column("up_secs", "sessions up s", 2),
     column("lost_sessions", "lost sessions", 0),
     column("wire_mib", "wire MiB", 0),
+    column("cpu_ms_per_mib", "CPU ms/MiB", 2),
     column("updates", "UPDATEs", 0),
     column("generator_cpu_secs", "generator CPU s", 2),
 ];
@@ -50,6 +51,7 @@ const WARM: &[Column] = &[
     plotted("change_p50_ms", "change p50 ms", 2),
     column("change_p99_ms", "p99 ms", 2),
     column("wire_mib", "wire MiB", 0),
+    column("cpu_ms_per_mib", "CPU ms/MiB", 2),
     column("updates", "UPDATEs", 0),
     column("generator_cpu_secs", "generator CPU s", 2),
 ];
@@ -65,6 +67,18 @@ impl Clients {
     #[must_use]
     pub fn warm(size: Size) -> Clients {
         Clients::new(size.pick(100, 1000), size.pick(20, 100), Start::Warm, size.pick(20, 100))
+    }
+
+    /// The same with twice as many clients: each of them is told twice as much, and the costs per byte must stay.
+    #[must_use]
+    pub fn cold_double(size: Size) -> Clients {
+        Clients::new(size.pick(200, 2000), 10, Start::Cold, 0)
+    }
+
+    /// The same with sessions up first.
+    #[must_use]
+    pub fn warm_double(size: Size) -> Clients {
+        Clients::new(size.pick(200, 2000), size.pick(20, 100), Start::Warm, size.pick(20, 100))
     }
 
     fn new(client_count: usize, per_client: usize, start: Start, change_count: u32) -> Clients {
@@ -150,6 +164,7 @@ impl Clients {
         stage.note("peak_mib", mib(memory.peak_bytes));
         stage.note("settled_mib", mib(memory.settled_bytes));
         stage.note("wire_mib", mib(bytes));
+        stage.note("cpu_ms_per_mib", cost.cpu * 1000.0 / mib(bytes));
         stage.note("updates", update_count as f64);
         if self.start == Start::Cold {
             stage.note("lost_sessions", crowd.lost_count() as f64);

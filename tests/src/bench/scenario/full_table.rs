@@ -31,6 +31,7 @@ const COLUMNS: &[Column] = &[
     plotted("withdraw_secs", "withdraw s", 2),
     column("withdraw_cpu_secs", "CPU s", 2),
     column("wire_mib", "wire MiB", 0),
+    column("cpu_ms_per_mib", "CPU ms/MiB", 2),
     column("updates", "UPDATEs", 0),
     column("generator_cpu_secs", "generator CPU s", 2),
 ];
@@ -39,7 +40,17 @@ impl FullTable {
     /// A million prefixes, or fewer.
     #[must_use]
     pub fn new(size: Size) -> FullTable {
-        let space = PrefixSpace::internet_like(size.pick(50_000, 1_000_000));
+        FullTable::of(size.pick(50_000, 1_000_000), size)
+    }
+
+    /// Twice as many: the costs per byte must stay as they are.
+    #[must_use]
+    pub fn double(size: Size) -> FullTable {
+        FullTable::of(size.pick(100_000, 2_000_000), size)
+    }
+
+    fn of(prefix_count: usize, size: Size) -> FullTable {
+        let space = PrefixSpace::internet_like(prefix_count);
         let feed = internet_feed(&space, 1, next_hop(0), |_| 100);
         FullTable { space, feed, receiver_count: 10, change_count: size.pick(50, 500) }
     }
@@ -84,6 +95,7 @@ impl FullTable {
         stage.note("peak_mib", mib(memory.peak_bytes));
         stage.note("settled_mib", mib(memory.settled_bytes));
         stage.note("wire_mib", mib(bytes));
+        stage.note("cpu_ms_per_mib", cost.cpu * 1000.0 / mib(bytes));
         stage.note("updates", update_count as f64);
 
         let mut latencies_ms = Vec::new();

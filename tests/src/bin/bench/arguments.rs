@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bgp_lab::bench::daemons::{Contender, KNOWN};
-use bgp_lab::bench::scenario::{NAMES, Size};
+use bgp_lab::bench::scenario::{DOUBLES, NAMES, Size};
 
 pub(crate) const USAGE: &str = "\
 usage: bench [SCENARIO..] [--quick] [--daemon NAME]... [--peer NAME=COMMAND]... [--runs N] [--limit SECONDS] [--json]
 
-  SCENARIO..           full-table, paths, clients-cold, clients-warm, churn, flap, slow, mesh; all by default
+  SCENARIO..           full-table, paths, clients-cold, clients-warm, churn, flap, slow, mesh; all by default;
+                       twice the size: full-table-double, clients-cold-double, clients-warm-double
   --quick              small sizes, one run, only ours and bird2: shows that everything works, measures nothing
   --daemon NAME        only these: ours, bird2, frr, frr-tuned, openbgpd, gobgpd; all that are installed by default
   --peer NAME=COMMAND  one more daemon
@@ -57,7 +58,7 @@ impl Arguments {
                     peers.push(Contender::other(name, command));
                 }
                 name => {
-                    let known = NAMES.iter().find(|known| **known == name);
+                    let known = NAMES.iter().chain(&DOUBLES).find(|known| **known == name);
                     scenarios.push(*known.ok_or(format!("no scenario or option `{name}`"))?);
                 }
             }

@@ -1,13 +1,17 @@
 //! A plan as desired state, and as the document that a dry run prints.
 
 use super::{Origination, OriginationKind, Plan, SessionPlan, filters};
-use crate::config::{Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step};
+use crate::config::{
+    AddPaths, Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step,
+};
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// What Calico's BIRD proposes.
 const HOLD_TIME_SECS: u16 = 240;
+/// Calico's BIRD has `add paths on` for every session.
+const ADD_PATHS: AddPaths = AddPaths::Both;
 
 impl Plan {
     /// The desired state. A speaker has one session per address: of several, the first by name.
@@ -77,6 +81,7 @@ impl SessionPlan {
                 keepalive_secs: self.keepalive_secs,
                 restart_time_secs: Some(self.restart_time_secs),
                 allow_own_as: self.allow_own_as,
+                add_paths: ADD_PATHS,
                 import,
                 export,
                 ..SessionOptions::default()
@@ -100,6 +105,7 @@ impl SessionPlan {
             restart_time: self.restart_time_secs.into(),
             password: self.password.is_some(),
             allow_own_as: self.allow_own_as,
+            add_paths: ADD_PATHS,
             import: self.import.clone(),
             export: self.export.clone(),
             families: vec![self.family()],

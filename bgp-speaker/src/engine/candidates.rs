@@ -1,0 +1,42 @@
+//! Paths of the table as the decision process sees them.
+
+use super::decision::{Candidate, CandidateOrigin, ranking, select_best};
+use super::peer::SourceInfo;
+use super::readvertise::Relation;
+use super::rib::{AttrTable, Path, Source};
+
+/// One path.
+pub fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Candidate {
+    Candidate {
+        record: attrs.record(path.attr),
+        origin: origin_of(sources, path.source),
+        path_id: path.path_id,
+    }
+}
+
+/// Route selection of one prefix: the index of the best path.
+pub fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
+    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
+    select_best(&candidates).map_or(0, |selected| selected.index)
+}
+
+/// All paths of one prefix, the best first.
+pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
+    if paths.len() < 2 {
+        return paths.to_vec();
+    }
+    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
+    ranking(&candidates).into_iter().map(|index| paths[index]).collect()
+}
+
+fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
+    if source == Source::LOCAL {
+        return CandidateOrigin::Local;
+    }
+    let info = &sources[source.0 as usize];
+    CandidateOrigin::Peer {
+        is_external: info.relation == Relation::External,
+        router_id: info.router_id,
+        address: info.address,
+    }
+}
