@@ -19,6 +19,8 @@ const ROUTER_AS: u32 = 65000;
 const OUTSIDE: &str = "203.0.113.0/24";
 /// The AS of the cluster after its change.
 const OTHER_AS: u32 = 64600;
+/// Of the sessions within the cluster, in the end.
+const PASSWORD: &str = "kept-to-ourselves";
 const PATIENCE: std::time::Duration = secs(40);
 
 #[test]
@@ -30,7 +32,8 @@ fn the_life_of_a_calico_cluster() {
         reflectors_instead_of_the_mesh(&mut stage)?;
         outage_of_etcd(&mut stage)?;
         let mut router = a_router_outside(&mut stage)?;
-        another_as(&mut stage, &mut router)
+        another_as(&mut stage, &mut router)?;
+        a_password(&mut stage)
     });
 }
 
@@ -108,9 +111,13 @@ fn blocks_and_borrowed_addresses(stage: &mut Stage<'_>) -> Result<(), LabError> 
     stage.check("one was given back")
 }
 
+fn reflector_peer() -> Value {
+    json!({"nodeSelector": "all()", "peerSelector": "has(route-reflector)"})
+}
+
 /// As Calico's guide says: the BGPPeer first, then the reflectors one by one, then the mesh goes.
 fn reflectors_instead_of_the_mesh(stage: &mut Stage<'_>) -> Result<(), LabError> {
-    let peer = json!({"nodeSelector": "all()", "peerSelector": "has(route-reflector)"});
+    let peer = reflector_peer();
     stage.data.has_reflector_peer = true;
     stage.write(&[resource("BGPPeer", "reflectors", peer)])?;
     for name in ["node-c", "node-d"] {
@@ -270,4 +277,38 @@ fn another_as(stage: &mut Stage<'_>, router: &mut Frr) -> Result<(), LabError> {
     stage.write(&[(resource_key("BGPPeer", "router"), None)])?;
     stage.extra_routes.clear();
     stage.check("the router is a neighbour no more")
+}
+
+/// All sessions get a password, which is in a Secret.
+fn a_password(stage: &mut Stage<'_>) -> Result<(), LabError> {
+    for name in stage.our_names() {
+        // BIRD starts these sessions again too.
+        stage.part("node-e", &name)?;
+    }
+    let secret = json!({
+        "kind": "Secret", "apiVersion": "v1", "metadata": {"namespace": "kube-system", "name": "bgp-keys"},
+        "stringData": {"cluster": PASSWORD}
+    });
+    stage.put_object("secret.json", &secret)?;
+    stage.data.password = Some(PASSWORD.into());
+    let mut peer = reflector_peer();
+    peer["password"] = json!({"secretKeyRef": {"name": "bgp-keys", "key": "cluster"}});
+    stage.write(&[resource("BGPPeer", "reflectors", peer)])?;
+    for name in stage.our_names() {
+        wait_until(&format!("all sessions of {name} to have a password"), PATIENCE, || {
+            let plan = stage.ask(&name, "plan").map_err(|error| error.to_string())?;
+            assert!(!plan.to_string().contains(PASSWORD), "a plan tells nobody");
+            let sessions = plan["sessions"].as_array().cloned().unwrap_or_default();
+            let has_password = |session: &Value| session["password"] == true;
+            let is_done = !sessions.is_empty() && sessions.iter().all(has_password);
+            if is_done { Ok(()) } else { Err(plan.to_string()) }
+        })?;
+    }
+    stage.wait_ours()?;
+    stage.wait_bird()?;
+    stage.check_kernels()?;
+    for name in stage.our_names() {
+        stage.rejoin("node-e", &name)?;
+    }
+    stage.check("all sessions have a password")
 }

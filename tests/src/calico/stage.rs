@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::wait::{secs, wait_until};
 
 /// How long a cluster may take until every kernel is right.
 const PATIENCE: Duration = secs(40);
+/// Where a node finds objects of Kubernetes.
+const KUBERNETES: &str = "kubernetes";
 /// The number of etcd's host, and so the last part of its address.
 const ETCD_NUMBER: u8 = 60;
 
@@ -88,6 +91,7 @@ endpoints = [\"{etcd_url}\"]
 model = \"calico\"
 node = \"{node}\"
 cache = \"{folder}/datastore.cache\"
+kubernetes_folder = \"{folder}/{KUBERNETES}\"
 
 [fib]
 protocol = 12
@@ -149,6 +153,8 @@ impl<'a> Stage<'a> {
         let spec = SpeakerSpec::on(node, crate::cluster::CLUSTER_AS);
         let ours = Ours::new(self.lab, node, Program::BgpSpeaker, spec)?;
         let file = node_file(&self.etcd.url(), &node.name, ours.folder());
+        let kubernetes = ours.folder().join(KUBERNETES);
+        fs::create_dir_all(&kubernetes).map_err(LabError::io(format!("making {}", kubernetes.display())))?;
         Ok(Runs::Ours(ours.with_file(file)))
     }
 
@@ -465,6 +471,21 @@ impl<'a> Stage<'a> {
         self.handed_over.clear();
         self.data.remember();
         eprintln!("held: {step}");
+        Ok(())
+    }
+
+    /// Every node is given an object of Kubernetes, by rename, as whoever mirrors the cluster there would.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn put_object(&mut self, file: &str, object: &Value) -> Result<(), LabError> {
+        for name in self.our_names() {
+            let folder = self.our(&name).folder().join(KUBERNETES);
+            let temporary = folder.join(format!(".{file}.new"));
+            fs::write(&temporary, object.to_string())
+                .and_then(|()| fs::rename(temporary, folder.join(file)))
+                .map_err(LabError::io(format!("writing {file}")))?;
+        }
         Ok(())
     }
 

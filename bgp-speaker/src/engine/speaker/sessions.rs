@@ -403,7 +403,7 @@ impl Engine {
         for group in groups.filter(|group| group.key.family == family && concerns(group.key.relation)) {
             for id in ids.iter().copied().filter(|id| !rib.is_undecided(*id)) {
                 let best = rib.best(id);
-                if group.tells_paths() || best.is_some_and(|best| best.source == source) {
+                if group.key.add_paths.is_some() || best.is_some_and(|best| best.source == source) {
                     group.note(&Change { id, old: best, new: best });
                 }
             }

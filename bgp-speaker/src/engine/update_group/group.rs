@@ -124,11 +124,6 @@ impl UpdateGroup {
         self.mark_pending(id);
     }
 
-    /// Are its members told several paths of a prefix?
-    pub fn tells_paths(&self) -> bool {
-        self.told.is_some()
-    }
-
     /// A best path changed; or, if it is the same as before, what is said about the prefix.
     pub fn note(&mut self, change: &Change) {
         self.mark_pending(change.id);
