@@ -9,7 +9,7 @@ use crate::view::{DurationsView, FibView, MetricsView};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Every state has a series, so that a graph of an empty one is a line at zero.
 const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
