@@ -9,7 +9,9 @@ use bgp_lab::cluster::{CLUSTER_AS, host_node};
 use bgp_lab::daemons::frr::Frr;
 use bgp_lab::etcd::wait_status;
 use bgp_lab::harness::lab_test;
-use bgp_lab::{Daemon, Lab, LabError, PeerRole, RouteSpec, SpeakerSpec, secs, wait_established, wait_routes};
+use bgp_lab::{
+    Daemon, Lab, LabError, PeerRole, RouteSpec, SpeakerSpec, secs, wait_established, wait_routes, wait_until,
+};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
