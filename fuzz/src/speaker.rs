@@ -77,7 +77,7 @@ fn config() -> SpeakerConfig {
     config.cluster_id = Some(BgpId(1));
     let external = Neighbor::ebgp(peer(3), Asn(65001));
     for neighbor in [Neighbor::ibgp(peer(1)), Neighbor::client(peer(2)).passive(), external] {
-        config.neighbors.insert(neighbor.address, neighbor);
+        config.neighbors.insert(neighbor.id(), neighbor);
     }
     config.listen_ranges.push(ListenRange::new("10.1.0.0/16".parse().expect("a prefix")));
     announce(&mut config, "192.168.1.0/26");
@@ -144,10 +144,11 @@ impl World {
             11 => self.engine.flush(|_, _| false),
             12 => self.reconfigure(input.octet().unwrap_or(0)),
             13 => {
-                self.engine.reset(self.now, peer(input.octet().unwrap_or(1)));
+                // A neighbour that was removed is no neighbour.
+                _ = self.engine.reset(self.now, peer(input.octet().unwrap_or(1)).into());
             }
             14 => {
-                self.engine.refresh(peer(input.octet().unwrap_or(1)));
+                _ = self.engine.refresh(peer(input.octet().unwrap_or(1)).into());
             }
             _ => {
                 // Rare, because it ends everything else.
@@ -188,7 +189,7 @@ impl World {
     fn reconfigure(&mut self, octet: u8) {
         let mut config = config();
         if octet & 1 != 0 {
-            config.neighbors.remove(&peer(1));
+            config.neighbors.remove(&peer(1).into());
         }
         if octet & 2 != 0 {
             announce(&mut config, "192.168.2.0/26");

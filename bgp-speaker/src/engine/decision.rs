@@ -39,6 +39,8 @@ pub enum CandidateOrigin {
         router_id: BgpId,
         /// Its address.
         address: IpAddr,
+        /// Its port, where it shares the address.
+        port: u16,
     },
 }
 
@@ -65,6 +67,8 @@ pub enum DecisionStep {
     ClusterListLength,
     /// §9.1.2.2 g: lower peer address.
     PeerAddress,
+    /// Of two neighbours with one address: lower port.
+    PeerPort,
     /// RFC 7911: lower path identifier.
     PathId,
 }
@@ -82,6 +86,7 @@ impl fmt::Display for DecisionStep {
             DecisionStep::RouterId => "the identifier of its originator (the lower one wins)",
             DecisionStep::ClusterListLength => "the length of CLUSTER_LIST (the shorter one wins)",
             DecisionStep::PeerAddress => "the neighbour's address (the lower one wins)",
+            DecisionStep::PeerPort => "the neighbour's port (the lower one wins)",
             DecisionStep::PathId => "the path identifier (the lower one wins)",
         })
     }
@@ -150,6 +155,7 @@ const STEPS: &[DecisionStep] = &[
     DecisionStep::RouterId,
     DecisionStep::ClusterListLength,
     DecisionStep::PeerAddress,
+    DecisionStep::PeerPort,
     DecisionStep::PathId,
 ];
 
@@ -180,6 +186,7 @@ fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
             IpAddr::V4(v4) => u128::from(u32::from(v4)),
             IpAddr::V6(v6) => u128::from(v6),
         },
+        (DecisionStep::PeerPort, CandidateOrigin::Peer { port, .. }) => u128::from(port),
         (DecisionStep::OnlyPath | DecisionStep::Med, _) | (_, CandidateOrigin::Local) => 0,
     }
 }
@@ -222,6 +229,7 @@ mod tests {
             is_external,
             router_id: BgpId(u32::from(last_octet)),
             address: IpAddr::from([10, 0, 0, last_octet]),
+            port: 179,
         }
     }
 
@@ -270,6 +278,13 @@ mod tests {
             (record, peer, 0)
         };
         assert_wins(DecisionStep::PeerAddress, originated(peer(2, false)), originated(peer(3, false)));
+        let at_port = |port| {
+            let CandidateOrigin::Peer { is_external, router_id, address, .. } = peer(2, false) else {
+                unreachable!("a peer")
+            };
+            (record(), CandidateOrigin::Peer { is_external, router_id, address, port }, 0)
+        };
+        assert_wins(DecisionStep::PeerPort, at_port(150), at_port(166));
         assert_wins(DecisionStep::PathId, (record(), peer(2, false), 1), (record(), peer(2, false), 2));
     }
 

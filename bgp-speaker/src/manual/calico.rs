@@ -18,6 +18,8 @@
 //! - Session names (`Mesh_10_0_0_2`, `Global_..`, `Node_.._port_1790`, `Local_Workload_..`), and which end connects:
 //!   in the mesh, and towards nodes that a global BGPPeer names by address, the end whose address is the smaller
 //!   *text* (`10.0.0.10` is smaller than `10.0.0.9`).
+//! - Two BGPPeers for one address with different ports are two sessions. A connection that comes in from there goes to
+//!   the one that can do with it: see [`Neighbor`](crate::Neighbor).
 //! - One session per address family; hold time 240 s, restart time 120 s unless configured.
 //! - Route priorities: what a node originates has LOCAL_PREF 2147483647 - N, where N is the normal priority of the
 //!   family (1024 unless configured).
@@ -33,7 +35,7 @@
 //! |---|---|---|
 //! | two BGPPeers for one session | either, at random | the first by name |
 //! | a BGPPeer and the mesh for one neighbour | two sessions, one of which never comes up | the BGPPeer's; a session that is up stays up |
-//! | two BGPPeers for one address with different ports | two sessions | the first by session name; the other is reported |
+//! | two BGPPeers for one address with different ports and passwords | two sessions | the first by session name, since TCP MD5 keys have no port; the other is reported |
 //! | `peerIP` without `asNumber` | AS 0 | the AS of the node with that address, else the cluster's |
 //! | an affinity for a block that belongs to another node | announced by both | announced by the owner, if blocks are read; reported |
 //! | an affinity in state `pendingDeletion` | announced | announced while the block still names this node |

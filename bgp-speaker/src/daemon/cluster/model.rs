@@ -4,7 +4,7 @@ use super::view;
 use crate::cluster::calico::{self, LocalNode, PlanError, Snapshot};
 use crate::cluster::registry::{LocalRecord, NODES_PREFIX, NodeRecord, Registry, RegistryError};
 use crate::cluster::{Problem, Update};
-use crate::config::SpeakerConfig;
+use crate::config::{SpeakerConfig, at_address};
 use crate::daemon::file::{EtcdModel, EtcdSection};
 use crate::view::DatastoreView;
 use std::collections::BTreeMap;
@@ -164,6 +164,7 @@ fn update_snapshot(snapshot: &mut Snapshot, update: &Update) -> bool {
 fn on_top_of(base: &SpeakerConfig, derived: SpeakerConfig) -> SpeakerConfig {
     let mut config = derived;
     config.graceful_restart = base.graceful_restart;
+    config.neighbors.retain(|id, _| at_address(&base.neighbors, id.address).next().is_none());
     config.neighbors.extend(base.neighbors.clone());
     config.listen_ranges.clone_from(&base.listen_ranges);
     config.announcements.extend(base.announcements.clone());

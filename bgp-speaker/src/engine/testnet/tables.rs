@@ -28,7 +28,8 @@ impl Network {
 
     fn table(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> BTreeMap<IpNet, RouteView> {
         let Some(engine) = self.node(at).engine() else { return BTreeMap::new() };
-        let query = RouteQuery { table, neighbor: neighbor.map(NodeId::address), ..RouteQuery::default() };
+        let query =
+            RouteQuery { table, neighbor: neighbor.map(|of| of.address().into()), ..RouteQuery::default() };
         let routes = engine.routes(&query).map(|(routes, _)| routes).unwrap_or_default();
         routes.into_iter().map(|route| (route.prefix, route)).collect()
     }
@@ -52,7 +53,7 @@ impl Network {
     pub fn expected_sessions(&self) -> Vec<(NodeId, NodeId)> {
         let knows = |at: NodeId, of: NodeId| {
             let config = self.config(at);
-            let listed = config.neighbors.get(&of.address());
+            let listed = config.neighbors.get(&of.address().into());
             listed.is_some_and(|neighbor| neighbor.enabled)
                 || listed.is_none()
                     && config.listen_ranges.iter().any(|range| range.prefix.contains(&of.address()))
@@ -63,7 +64,10 @@ impl Network {
             .filter(|(a, b)| knows(*a, *b) && knows(*b, *a))
             .filter(|(a, b)| {
                 let dials = |at: NodeId, to: NodeId| {
-                    self.config(at).neighbors.get(&to.address()).is_some_and(|neighbor| !neighbor.passive)
+                    self.config(at)
+                        .neighbors
+                        .get(&to.address().into())
+                        .is_some_and(|neighbor| !neighbor.passive)
                 };
                 dials(*a, *b) || dials(*b, *a)
             })
@@ -123,14 +127,14 @@ impl Network {
 
     fn check_way(&self, from: NodeId, to: NodeId) {
         let receiver = self.config(to);
-        let import = receiver.neighbors.get(&from.address()).map(|neighbor| &neighbor.options.import);
+        let import = receiver.neighbors.get(&from.address().into()).map(|neighbor| &neighbor.options.import);
         if matches!(import, Some(PolicyRef::Filters(_))) {
             // What a filter makes of it is for the model to say.
             return;
         }
         let rejects = import == Some(&PolicyRef::Reject);
         let mut expected = self.advertised(from, to);
-        let allowed = receiver.neighbors.get(&from.address()).map_or(0, |n| n.options.allow_own_as);
+        let allowed = receiver.neighbors.get(&from.address().into()).map_or(0, |n| n.options.allow_own_as);
         expected.retain(|_, route| !rejects && !is_refused(receiver, to, allowed, route));
         let received = self.received(to, from);
         let comparable = |routes: &BTreeMap<IpNet, RouteView>| -> BTreeMap<IpNet, RouteView> {

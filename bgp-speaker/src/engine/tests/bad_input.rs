@@ -80,12 +80,12 @@ pub(super) fn open(number: u32) -> Vec<u8> {
     open_of(&SpeakerConfig::numbered(number))
 }
 
-fn open_of(config: &SpeakerConfig) -> Vec<u8> {
+pub(super) fn open_of(config: &SpeakerConfig) -> Vec<u8> {
     let flags = RestartFlags { restarting: false, forwarding_preserved: false };
     encode(&Message::Open(local_open(config, &SessionOptions::default(), flags)))
 }
 
-fn keepalive() -> Vec<u8> {
+pub(super) fn keepalive() -> Vec<u8> {
     encode(&Message::Keepalive)
 }
 
@@ -106,7 +106,7 @@ const LOCAL_PREF: [u8; 7] = [0x40, 5, 4, 0, 0, 0, 100];
 const NLRI: [u8; 4] = [24, 172, 16, 1];
 const PREFIX: &str = "172.16.1.0/24";
 
-fn good() -> Vec<u8> {
+pub(super) fn good() -> Vec<u8> {
     update(&[&ORIGIN[..], &AS_PATH, &NEXT_HOP, &LOCAL_PREF].concat(), &NLRI)
 }
 

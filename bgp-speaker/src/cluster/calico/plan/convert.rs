@@ -3,19 +3,13 @@
 use super::{Origination, OriginationKind, Plan, SessionPlan, filters};
 use crate::config::{Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step};
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// What Calico's BIRD proposes.
 const HOLD_TIME_SECS: u16 = 240;
 
 impl Plan {
-    /// The desired state. A speaker has one session per address: of several, the first by name.
+    /// The desired state.
     pub fn speaker_config(&self) -> SpeakerConfig {
-        let mut neighbors: BTreeMap<IpAddr, Neighbor> = BTreeMap::new();
-        for session in &self.sessions {
-            neighbors.entry(session.address).or_insert_with(|| session.neighbor());
-        }
         SpeakerConfig {
             asn: self.asn,
             router_id: self.router_id,
@@ -26,7 +20,12 @@ impl Plan {
             // Every session is of one family, and its own address is the next hop: a further address of the node is
             // no reason to touch it.
             local_addresses: Vec::new(),
-            neighbors,
+            neighbors: self
+                .sessions
+                .iter()
+                .map(SessionPlan::neighbor)
+                .map(|neighbor| (neighbor.id(), neighbor))
+                .collect(),
             listen_ranges: Vec::new(),
             announcements: self
                 .originate
