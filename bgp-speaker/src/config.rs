@@ -14,7 +14,7 @@ mod neighbor_id;
 
 pub use announcement::{Announcement, AnnouncementKind};
 pub use diff::{FieldClass, Step, StepAction, diff};
-pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
+pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteMetrics};
 pub use filter::Filter;
 pub use neighbor::{
     Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions, families_all,

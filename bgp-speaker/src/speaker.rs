@@ -121,6 +121,8 @@ pub enum RouteChange {
         next_hop: NextHop,
         /// The neighbour that told us.
         from: IpAddr,
+        /// Its LOCAL_PREF; 100 where it has none.
+        local_pref: u32,
     },
     /// No path is left.
     Withdrawn {
@@ -136,7 +138,9 @@ impl RouteChange {
         match best {
             None => RouteChange::Withdrawn { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, from }) => RouteChange::Learned { prefix, next_hop, from },
+            Some(BestRoute::Learned { next_hop, from, local_pref }) => {
+                RouteChange::Learned { prefix, next_hop, from, local_pref }
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ async fn two_speakers_exchange_routes_and_one_leaves() {
     let mut routes = a.subscribe();
     let learned = next_learned(&mut routes).await;
     assert!(
-        matches!(&learned, RouteChange::Learned { prefix, next_hop, from }
+        matches!(&learned, RouteChange::Learned { prefix, next_hop, from, .. }
             if *prefix == net("10.2.0.0/26") && next_hop.addr() == ip(B) && *from == ip(B)),
         "{learned:?}"
     );

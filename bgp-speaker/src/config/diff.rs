@@ -245,6 +245,10 @@ fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
             if is_foreign { "its routes are written by another program" } else { "its routes are ours" };
         steps.push(step(StepAction::Fib, address, because.to_owned()));
     }
+    if old.metrics != new.metrics {
+        let because = format!("{:?} -> {:?}", old.metrics, new.metrics);
+        steps.push(step(StepAction::Fib, "metrics", because.to_lowercase()));
+    }
     let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();
     for prefix in prefixes {
         let text = |via: Option<&IpAddr>| via.map_or("none".to_owned(), |via| format!("via {via}"));
@@ -358,7 +362,7 @@ fn step(action: StepAction, target: impl fmt::Display, because: String) -> Step 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Announcement, Neighbor};
+    use crate::config::{Announcement, Neighbor, RouteMetrics};
     use bgp_proto::Asn;
 
     fn base() -> SpeakerConfig {
@@ -461,6 +465,10 @@ mod tests {
             let steps: Vec<String> = diff(&with(&ipip), &with(&rule)).iter().map(Step::to_string).collect();
             assert_eq!(steps, [format!("fib 10.1.0.0/16 (ipip across subnets -> {expected})")]);
         }
+        let mut by_priority = with(&ipip);
+        by_priority.fib_rules.metrics = RouteMetrics::Priority;
+        let step = diff(&with(&ipip), &by_priority)[0].to_string();
+        assert_eq!(step, "fib metrics (uniform -> priority)");
         assert_eq!(diff(&with(&ipip), &with(&ipip)), []);
         assert_eq!(diff(&with(&ipip), &base())[0].because, "ipip across subnets -> none");
     }

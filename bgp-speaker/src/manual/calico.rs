@@ -28,6 +28,11 @@
 //!   and their verdict is final.
 //! - Which routes go to the kernel: by `programClusterRoutes`, the pool's encapsulation and our subnet; nothing inside
 //!   ranges of services; nothing between two nodes with WireGuard. IPIP routes lead over `tunl0`, onlink.
+//! - Their metrics: 2147483647 less the LOCAL_PREF of a learned route, which is 1024 for one of normal priority, and 512
+//!   for an elevated one, so that it is preferred to the route of a local workload; 2147483547 for routes of other ASes,
+//!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
+//!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
+//!   is there before the old one goes.
 //!
 //! # What is different, and why
 //!
@@ -45,8 +50,10 @@
 //! | listening port, bind mode | after a restart | at once |
 //!
 //! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, and routes of other programs are
-//! not announced), ADD-PATH, and a metric of its own for each route: all learned routes have the metric of `[fib]`.
-//! Routes inside a node's own blocks that it learned from others are passed on like any other route.
+//! not announced) and ADD-PATH.
+//! Routes inside a node's own blocks that it learned from others are passed on like any other route. Among learned routes
+//! an elevated one wins, since its LOCAL_PREF is higher; but what a node originates itself, such as a borrowed address,
+//! it prefers to any learned route, whatever the priority.
 //!
 //! # Moving a node from BIRD, and back
 //!

@@ -28,6 +28,8 @@ pub enum BestRoute {
         next_hop: NextHop,
         /// From whom we know.
         from: IpAddr,
+        /// Its LOCAL_PREF; 100 where it has none.
+        local_pref: u32,
     },
 }
 
@@ -42,7 +44,8 @@ impl Engine {
             return Some(BestRoute::Local(kind));
         }
         let next_hop = self.attrs.set(path.attr).next_hop?;
-        Some(BestRoute::Learned { next_hop, from: self.sources[path.source.0 as usize].address })
+        let from = self.sources[path.source.0 as usize].address;
+        Some(BestRoute::Learned { next_hop, from, local_pref: self.attrs.record(path.attr).local_pref })
     }
 
     /// All prefixes with a decided best path.
