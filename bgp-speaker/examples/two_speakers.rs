@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, speaker) in [("first", &first), ("second", &second)] {
         let mut routes = speaker.subscribe();
         while let Some(change) = routes.next().await {
-            if let RouteChange::Learned { prefix, next_hop, from } = change {
+            if let RouteChange::Learned { prefix, next_hop, from, .. } = change {
                 println!("{name}: {prefix} via {} (told by {from})", next_hop.addr());
                 break;
             }

@@ -11,16 +11,19 @@ mod fib_rules;
 mod fields;
 pub mod filter;
 mod neighbor;
+mod neighbor_id;
 
 pub use announcement::{Announcement, AnnouncementKind};
 pub use diff::{Step, StepAction, diff};
-pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
+pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteMetrics};
 pub use fields::{FieldClass, field_classes};
 pub use filter::Filter;
 pub use neighbor::{
     AddPaths, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions,
     families_all,
 };
+pub use neighbor_id::{BGP_PORT, NeighborError, NeighborId, NeighborRef};
+pub(crate) use neighbor_id::{alone_at, at_address, called, resolve};
 
 use bgp_proto::{Asn, BgpId};
 use ipnet::IpNet;
@@ -52,8 +55,8 @@ pub struct SpeakerConfig {
     /// Our own addresses, for "next hop self" in the family that a session's own address is not of.
     /// Empty: the driver takes them from the interface that carries the session.
     pub local_addresses: Vec<IpAddr>,
-    /// Configured neighbours by address.
-    pub neighbors: BTreeMap<IpAddr, Neighbor>,
+    /// Configured neighbours by [`Neighbor::id`].
+    pub neighbors: BTreeMap<NeighborId, Neighbor>,
     /// Who may connect without being listed. The longest matching prefix wins.
     pub listen_ranges: Vec<ListenRange>,
     /// What we originate, by prefix.
@@ -117,10 +120,18 @@ impl SpeakerConfig {
         if matches!(self.hold_time_secs, 1 | 2) {
             problems.push(ConfigError::HoldTime { field: "hold_time".to_owned(), secs: self.hold_time_secs });
         }
-        for neighbor in self.neighbors.values() {
-            let name = format!("neighbors.{}", neighbor.address);
+        for (id, neighbor) in &self.neighbors {
+            let name = format!("neighbors.{}", called(&self.neighbors, *id));
+            if *id != neighbor.id() {
+                problems.push(ConfigError::NeighborUnderOtherKey { field: name.clone(), id: neighbor.id() });
+            }
             if self.listen.iter().any(|l| l.ip() == neighbor.address && l.port() == neighbor.port) {
-                problems.push(ConfigError::NeighborIsSelf { address: neighbor.address });
+                problems.push(ConfigError::NeighborIsSelf { field: name.clone() });
+            }
+            // The kernel looks a key up by the address alone, before it knows the port.
+            let mut others = at_address(&self.neighbors, id.address).map(|(_, other)| other);
+            if others.next().is_some_and(|first| first.options.password != neighbor.options.password) {
+                problems.push(ConfigError::PasswordsDiffer { field: format!("{name}.password") });
             }
             self.check_session(&name, &neighbor.options, &mut problems);
         }
@@ -220,10 +231,26 @@ pub enum ConfigError {
         secs: u16,
     },
     /// The neighbour's address and port are our own.
-    #[error("neighbors.{address}: this is our own listen address")]
+    #[error("{field}: this is our own listen address")]
     NeighborIsSelf {
-        /// The address.
-        address: IpAddr,
+        /// The key.
+        field: String,
+    },
+    /// The key in the map says something else than the value. The agent's author is at fault.
+    #[error("{field}: the neighbour under this key is {id}; use its id() as the key")]
+    NeighborUnderOtherKey {
+        /// The key.
+        field: String,
+        /// What the key should be.
+        id: NeighborId,
+    },
+    /// Neighbours at one address cannot have passwords of their own.
+    #[error(
+        "{field}: neighbours with one address need one password, since TCP MD5 knows them by address only"
+    )]
+    PasswordsDiffer {
+        /// The key.
+        field: String,
     },
     /// A client needs a reflector.
     #[error("{field}: \"client\" needs a [reflector] section (a cluster id)")]

@@ -1,7 +1,8 @@
 //! The library's face: build a speaker, hold its handle, ask, announce, follow routes, stop.
 
 use crate::config::{
-    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, SpeakerConfig, Step, diff,
+    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborRef,
+    SpeakerConfig, Step, diff, resolve,
 };
 use crate::engine::{BestRoute, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
@@ -65,12 +66,12 @@ pub enum ApplyError {
 }
 
 /// A question that has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueryError {
-    /// There is no such neighbour.
-    #[error("there is no neighbour {0}")]
-    UnknownNeighbor(IpAddr),
+    /// There is no such neighbour, or more than one.
+    #[error(transparent)]
+    Neighbor(#[from] NeighborError),
     /// The speaker has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -120,6 +121,8 @@ pub enum RouteChange {
         next_hop: NextHop,
         /// The neighbour that told us.
         from: IpAddr,
+        /// Its LOCAL_PREF; 100 where it has none.
+        local_pref: u32,
     },
     /// No path is left.
     Withdrawn {
@@ -135,7 +138,9 @@ impl RouteChange {
         match best {
             None => RouteChange::Withdrawn { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, from }) => RouteChange::Learned { prefix, next_hop, from },
+            Some(BestRoute::Learned { next_hop, from, local_pref }) => {
+                RouteChange::Learned { prefix, next_hop, from, local_pref }
+            }
         }
     }
 }
@@ -171,7 +176,7 @@ impl SpeakerBuilder {
 
     /// One more neighbour.
     pub fn neighbor(mut self, neighbor: Neighbor) -> Self {
-        self.config.neighbors.insert(neighbor.address, neighbor);
+        self.config.neighbors.insert(neighbor.id(), neighbor);
         self
     }
 
@@ -401,12 +406,10 @@ impl SpeakerHandle {
     /// does with it. With `to`, of those whom it is told only this neighbour.
     ///
     /// # Errors
-    /// There is no such neighbour, or the speaker has stopped.
-    pub async fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Result<ExplainView, QueryError> {
-        let told = self.ask(|reply| Command::Explain(prefix, to, reply)).await?;
+    /// There is no such neighbour, or more than one; or the speaker has stopped.
+    pub async fn explain(&self, prefix: IpNet, to: Option<NeighborRef>) -> Result<ExplainView, QueryError> {
         #[allow(unused_mut, reason = "mutated with feature fib")]
-        let mut view =
-            told.ok_or(QueryError::UnknownNeighbor(to.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))?;
+        let mut view = self.ask(|reply| Command::Explain(prefix, to, reply)).await??;
         #[cfg(feature = "fib")]
         {
             view.kernel = self.explain_fib(prefix).await;
@@ -438,7 +441,7 @@ impl SpeakerHandle {
         Ok(status)
     }
 
-    /// All neighbours, by address.
+    /// All neighbours, by address and port.
     ///
     /// # Errors
     /// The speaker has stopped.
@@ -449,13 +452,10 @@ impl SpeakerHandle {
     /// Routes, as the query says.
     ///
     /// # Errors
-    /// The query names a neighbour that there is not, or the speaker has stopped.
+    /// The query names a neighbour that there is not, or more than one; or the speaker has stopped.
     pub async fn routes(&self, query: RouteQuery) -> Result<RouteList, QueryError> {
-        let neighbor = query.neighbor;
-        match self.ask(|reply| Command::Routes(Box::new(query), reply)).await? {
-            Some((routes, truncated)) => Ok(RouteList { routes, truncated }),
-            None => Err(QueryError::UnknownNeighbor(neighbor.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))),
-        }
+        let (routes, truncated) = self.ask(|reply| Command::Routes(Box::new(query), reply)).await??;
+        Ok(RouteList { routes, truncated })
     }
 
     /// Counters and gauges.
@@ -469,31 +469,33 @@ impl SpeakerHandle {
     /// Closes and reopens a neighbour's session.
     ///
     /// # Errors
-    /// There is no such neighbour, or the speaker has stopped.
-    pub async fn reset(&self, address: IpAddr) -> Result<(), QueryError> {
-        let known = self.ask(|reply| Command::Reset(address, reply)).await?;
-        known.then_some(()).ok_or(QueryError::UnknownNeighbor(address))
+    /// There is no such neighbour, or more than one; or the speaker has stopped.
+    pub async fn reset(&self, neighbor: impl Into<NeighborRef>) -> Result<(), QueryError> {
+        let neighbor = neighbor.into();
+        Ok(self.ask(|reply| Command::Reset(neighbor, reply)).await??)
     }
 
     /// Exchanges all routes with a neighbour again, both ways (RFC 2918).
     ///
     /// # Errors
-    /// There is no such neighbour, or the speaker has stopped.
-    pub async fn refresh(&self, address: IpAddr) -> Result<(), QueryError> {
-        let known = self.ask(|reply| Command::Refresh(address, reply)).await?;
-        known.then_some(()).ok_or(QueryError::UnknownNeighbor(address))
+    /// There is no such neighbour, or more than one; or the speaker has stopped.
+    pub async fn refresh(&self, neighbor: impl Into<NeighborRef>) -> Result<(), QueryError> {
+        let neighbor = neighbor.into();
+        Ok(self.ask(|reply| Command::Refresh(neighbor, reply)).await??)
     }
 
     /// Enables or disables a listed neighbour.
     ///
     /// # Errors
-    /// It is not listed, or the speaker has stopped.
-    pub async fn set_enabled(&self, address: IpAddr, enabled: bool) -> Result<(), QueryError> {
-        if !self.config().await?.neighbors.contains_key(&address) {
-            return Err(QueryError::UnknownNeighbor(address));
-        }
+    /// It is not listed, or more than one is; or the speaker has stopped.
+    pub async fn set_enabled(
+        &self,
+        neighbor: impl Into<NeighborRef>,
+        enabled: bool,
+    ) -> Result<(), QueryError> {
+        let id = resolve(&self.config().await?.neighbors, neighbor.into())?;
         let edit = move |config: &mut SpeakerConfig| {
-            config.neighbors.entry(address).and_modify(|neighbor| neighbor.enabled = enabled);
+            config.neighbors.entry(id).and_modify(|neighbor| neighbor.enabled = enabled);
         };
         match self.change(edit).await {
             // What was in force is valid, and no listener has changed.

@@ -7,7 +7,7 @@ mod plan;
 pub use explain::{ExplainView, ExplainedExport, ExplainedPath};
 pub use plan::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 
-use crate::config::{AddPaths, Family};
+use crate::config::{AddPaths, Family, NeighborRef};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,7 +139,10 @@ pub struct FibPendingView {
 pub struct NeighborView {
     /// Its address.
     pub address: String,
-    /// Its name, or the address.
+    /// Its TCP port, which tells it from others of this address.
+    #[serde(default)]
+    pub port: u16,
+    /// Its name, or the address; with the port, if others have this address too.
     pub name: String,
     /// Its AS.
     pub remote_as: u32,
@@ -206,7 +209,7 @@ pub struct RouteQuery {
     #[serde(default)]
     pub table: RouteTable,
     /// Of which neighbour, for `received` and `advertised`.
-    pub neighbor: Option<IpAddr>,
+    pub neighbor: Option<NeighborRef>,
     /// At most this many; the answer says whether there are more.
     pub limit: Option<usize>,
 }

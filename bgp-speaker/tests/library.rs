@@ -61,7 +61,7 @@ async fn two_speakers_exchange_routes_and_one_leaves() {
     let mut routes = a.subscribe();
     let learned = next_learned(&mut routes).await;
     assert!(
-        matches!(&learned, RouteChange::Learned { prefix, next_hop, from }
+        matches!(&learned, RouteChange::Learned { prefix, next_hop, from, .. }
             if *prefix == net("10.2.0.0/26") && next_hop.addr() == ip(B) && *from == ip(B)),
         "{learned:?}"
     );
@@ -74,7 +74,8 @@ async fn two_speakers_exchange_routes_and_one_leaves() {
     assert!(a.withdraw(net("10.1.0.0/16")).await.unwrap());
     assert_eq!(next_learned(&mut at_b).await, RouteChange::Withdrawn { prefix: net("10.1.0.0/16") });
 
-    let query = RouteQuery { table: RouteTable::Received, neighbor: Some(ip(B)), ..RouteQuery::default() };
+    let query =
+        RouteQuery { table: RouteTable::Received, neighbor: Some(ip(B).into()), ..RouteQuery::default() };
     let received = a.routes(query).await.unwrap();
     assert_eq!(received.routes.len(), 1);
     assert_eq!(a.neighbors().await.unwrap()[0].state, "Established");
@@ -121,6 +122,49 @@ async fn a_port_in_use_is_told_with_what_to_do() {
     let error = Speaker::builder().router_id([1, 1, 1, 1].into()).listen(address).start().await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&address.to_string()) && text.contains("another BGP daemon"), "{text}");
+}
+
+#[tokio::test]
+async fn two_speakers_at_one_address_are_two_neighbours() {
+    let at_c = |id: u8, prefix: &str| {
+        Speaker::builder()
+            .router_id([127, 0, 8, id].into())
+            .listen("127.0.7.3:0".parse().unwrap())
+            .neighbor(Neighbor::ibgp(ip(A)).passive())
+            .announce(Announcement::block(net(prefix)))
+            .start()
+    };
+    let (one, other) = (at_c(1, "10.3.1.0/26").await.unwrap(), at_c(2, "10.3.2.0/26").await.unwrap());
+    let neighbor =
+        |of: &Speaker| Neighbor::ibgp(ip("127.0.7.3")).port(of.listening()[0].port()).local_address(ip(A));
+    let a = Speaker::builder()
+        .router_id(A.parse().unwrap())
+        .neighbor(neighbor(&one))
+        .neighbor(neighbor(&other))
+        .start()
+        .await
+        .unwrap();
+    let mut routes = a.subscribe();
+    let mut learned = Vec::new();
+    while learned.len() < 2 {
+        if let RouteChange::Learned { prefix, .. } = next_learned(&mut routes).await {
+            learned.push(prefix);
+        }
+    }
+    learned.sort();
+    assert_eq!(learned, [net("10.3.1.0/26"), net("10.3.2.0/26")]);
+    let received = async |of: &Speaker| {
+        let neighbor = Some(neighbor(of).id().into());
+        let query = RouteQuery { table: RouteTable::Received, neighbor, ..RouteQuery::default() };
+        a.routes(query).await.unwrap().routes.into_iter().map(|route| route.prefix).collect::<Vec<_>>()
+    };
+    assert_eq!(received(&one).await, [net("10.3.1.0/26")]);
+    assert_eq!(received(&other).await, [net("10.3.2.0/26")]);
+    let both = a.reset(ip("127.0.7.3")).await.unwrap_err().to_string();
+    assert!(both.contains("several neighbours"), "{both}");
+    a.set_enabled(neighbor(&one).id(), false).await.unwrap();
+    assert_eq!(next_learned(&mut routes).await, RouteChange::Withdrawn { prefix: net("10.3.1.0/26") });
+    assert_eq!(received(&other).await, [net("10.3.2.0/26")]);
 }
 
 fn secured(password: &str) -> SessionOptions {

@@ -74,7 +74,9 @@ fn parse_route(line: &str) -> Result<Route, Box<dyn Error>> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
         ["blackhole", prefix] => Ok(Route::blackhole(prefix.parse()?)),
-        ["unreachable", prefix] => Ok(Route { prefix: prefix.parse()?, kind: RouteKind::Unreachable }),
+        ["unreachable", prefix] => {
+            Ok(Route { prefix: prefix.parse()?, kind: RouteKind::Unreachable, metric: None })
+        }
         [prefix, "via", gateway] => Ok(Route::via(prefix.parse()?, gateway.parse()?)),
         [prefix, "via", gateway, "dev", interface] => {
             let next_hop = NextHop::via(gateway.parse()?).on(interface.parse()?);

@@ -19,7 +19,7 @@ pub struct FibConfig {
     /// as ours: two users of one table need two ids. 12 is the id that BIRD uses, so that tools which know it
     /// keep working.
     pub protocol: u8,
-    /// The metric of our routes. The kernel tells routes for one prefix apart by it, so a metric that nobody else
+    /// The metric of routes that have none of their own. The kernel tells routes for one prefix apart by it, so a metric that nobody else
     /// uses rules out conflicts. 0 means, as in the kernel, 1024 for IPv6.
     pub metric: u32,
     /// Whether routes share nexthop objects.

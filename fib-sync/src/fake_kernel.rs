@@ -369,7 +369,9 @@ impl State {
                 _ => Err(Refusal::new(libc::ESRCH)),
             },
             Op::SetNexthop { id, content, verb } => self.set_nexthop(*id, content, *verb, ownership),
-            Op::SetRoute { prefix, verb, content } => self.set_route(*prefix, *verb, content, ownership),
+            Op::SetRoute { prefix, metric, verb, content } => {
+                self.set_route((*prefix, *metric), *verb, content, ownership)
+            }
         }
     }
 
@@ -411,12 +413,11 @@ impl State {
 
     fn set_route(
         &mut self,
-        prefix: IpNet,
+        key: (IpNet, u32),
         verb: Verb,
         content: &Arc<Content>,
         ownership: Ownership,
     ) -> Result<(), Refusal> {
-        let key = (prefix, ownership.metric_for(&prefix));
         let there = self.routes.get(&key).map(|(protocol, _)| *protocol);
         if content.nexthop_id != 0 && !self.nexthops.contains_key(&content.nexthop_id) {
             return Err(Refusal::with_text(libc::EINVAL, "Nexthop id does not exist"));

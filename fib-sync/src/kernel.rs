@@ -20,9 +20,13 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    /// The metric under which a prefix is installed. The kernel reads metric 0 of an IPv6 route as 1024.
-    pub(crate) fn metric_for(&self, prefix: &IpNet) -> u32 {
-        if self.metric == 0 && prefix.addr().is_ipv6() { 1024 } else { self.metric }
+    /// The metric under which a route is installed that has this one, or none of its own. The kernel reads metric 0 of an
+    /// IPv6 route as 1024.
+    pub(crate) fn metric_for(&self, prefix: &IpNet, metric: Option<u32>) -> u32 {
+        match metric.unwrap_or(self.metric) {
+            0 if prefix.addr().is_ipv6() => 1024,
+            metric => metric,
+        }
     }
 
     /// The first of the 65,536 ids that our nexthop objects use. It depends on table and protocol, because the
@@ -130,7 +134,7 @@ pub(crate) enum Op {
     DeleteNexthop { id: u32 },
     DeleteRoute { prefix: IpNet, metric: u32 },
     SetNexthop { id: u32, content: NexthopContent, verb: Verb },
-    SetRoute { prefix: IpNet, verb: Verb, content: Arc<Content> },
+    SetRoute { prefix: IpNet, metric: u32, verb: Verb, content: Arc<Content> },
 }
 
 /// The kernel's refusals, by position in the batch; everything else was done.

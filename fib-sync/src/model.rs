@@ -20,22 +20,30 @@ pub struct Route {
     pub prefix: IpNet,
     /// What happens to packets for it.
     pub kind: RouteKind,
+    /// Its metric; `None`: that of the [`FibConfig`](crate::FibConfig). For the kernel, a route with another metric is
+    /// another route: when it changes, the new one is there before the old one goes.
+    pub metric: Option<u32>,
 }
 
 impl Route {
     /// A route over one gateway that is reachable through a connected network.
     pub fn via(prefix: IpNet, gateway: IpAddr) -> Route {
-        Route { prefix, kind: RouteKind::Unicast(NextHopSet::from(gateway)) }
+        Route::unicast(prefix, NextHopSet::from(gateway))
     }
 
     /// A route over a set of next hops.
     pub fn unicast(prefix: IpNet, next_hops: NextHopSet) -> Route {
-        Route { prefix, kind: RouteKind::Unicast(next_hops) }
+        Route { prefix, kind: RouteKind::Unicast(next_hops), metric: None }
     }
 
     /// A route that drops packets silently.
     pub fn blackhole(prefix: IpNet) -> Route {
-        Route { prefix, kind: RouteKind::Blackhole }
+        Route { prefix, kind: RouteKind::Blackhole, metric: None }
+    }
+
+    /// The same route with a metric of its own.
+    pub fn with_metric(self, metric: u32) -> Route {
+        Route { metric: Some(metric), ..self }
     }
 
     /// Checks what the kernel would refuse for any state of its interfaces.
@@ -310,9 +318,10 @@ impl fmt::Display for InterfaceName {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            RouteKind::Unicast(set) => write!(f, "{} {set}", self.prefix),
-            kind => write!(f, "{kind} {}", self.prefix),
+            RouteKind::Unicast(set) => write!(f, "{} {set}", self.prefix)?,
+            kind => write!(f, "{kind} {}", self.prefix)?,
         }
+        self.metric.map_or(Ok(()), |metric| write!(f, " metric {metric}"))
     }
 }
 

@@ -23,6 +23,7 @@ mod batches;
 mod decisions;
 mod dumps;
 mod gateways;
+mod metrics;
 mod moves;
 mod nexthops;
 mod notices;
@@ -78,15 +79,16 @@ pub(crate) struct Planner {
     config: FibConfig,
     ownership: Ownership,
     routes: RouteTable,
-    wanted: Slots<RouteKind, Means>,
-    found: Slots<Arc<Content>, ()>,
+    wanted: Slots<Wanted, Means>,
+    found: Slots<Found, ()>,
     nexthops: Nexthops,
     has_nexthops: bool,
     environment: Environment,
     /// Gateways whose way the kernel has yet to be asked for.
     unasked: BTreeSet<IpAddr>,
-    /// Routes of ours under another metric, from an earlier configuration.
-    strays: HashSet<(IpNet, u32)>,
+    /// Routes of ours under another metric than the one wanted for their prefix, and what was read back of them, unless
+    /// they are about to go.
+    strays: HashMap<(IpNet, u32), Option<Arc<Content>>>,
     /// Prefixes to look at, each at most once.
     queue: VecDeque<RouteId>,
     /// Refused, by prefix.
@@ -111,6 +113,26 @@ pub(crate) struct Planner {
     is_listened_to: bool,
     events: VecDeque<FibEvent>,
     events_missed: u64,
+}
+
+/// What is wanted for some prefixes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Wanted {
+    kind: RouteKind,
+    metric: Option<u32>,
+}
+
+impl From<&Route> for Wanted {
+    fn from(route: &Route) -> Wanted {
+        Wanted { kind: route.kind.clone(), metric: route.metric }
+    }
+}
+
+/// What was read back for some prefixes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Found {
+    metric: u32,
+    content: Arc<Content>,
 }
 
 /// How a wanted kind is put to the kernel, and what it was put with before.
@@ -214,7 +236,7 @@ impl Planner {
             has_nexthops: config.nexthop_objects == NexthopObjects::Auto,
             environment: Environment::default(),
             unasked: BTreeSet::new(),
-            strays: HashSet::new(),
+            strays: HashMap::new(),
             queue: VecDeque::new(),
             pending: HashMap::new(),
             in_flight: VecDeque::new(),
@@ -261,7 +283,7 @@ impl Planner {
     /// One route of the set; it must be valid.
     pub(crate) fn name(&mut self, route: &Route) {
         let id = self.routes.find_or_add(&route.prefix);
-        self.want_kind(id, &route.kind);
+        self.want(id, &Wanted::from(route));
         self.routes.entry_mut(id).put(Flag::Named, true);
     }
 
@@ -285,7 +307,7 @@ impl Planner {
             }
             Change::Set(route) => {
                 let id = self.routes.find_or_add(&route.prefix);
-                self.want_kind(id, &route.kind);
+                self.want(id, &Wanted::from(&route));
             }
         }
     }
@@ -308,10 +330,10 @@ impl Planner {
         self.end_replacement();
     }
 
-    fn want_kind(&mut self, id: RouteId, kind: &RouteKind) {
-        let new = self.wanted.acquire(kind);
+    fn want(&mut self, id: RouteId, wanted: &Wanted) {
+        let new = self.wanted.acquire(wanted);
         if self.wanted.references(new) == 1 {
-            self.ask_for(kind);
+            self.ask_for(&wanted.kind);
         }
         if self.routes.entry(id).wanted() == Some(new) {
             // Wanted already: the extra reference goes back.
@@ -357,6 +379,7 @@ impl Planner {
             }
             self.release_wanted(old);
         }
+        self.align(id);
         self.enqueue(id);
     }
 }
@@ -422,7 +445,7 @@ impl Planner {
             && self.unasked.is_empty()
             && !self.strays_due
             && self.sweeping.is_none()
-            && !(self.may_delete && self.nexthops.has_garbage())
+            && !(self.may_collect() && self.nexthops.has_garbage())
             && !self.nexthops.needs_repair()
     }
 

@@ -44,7 +44,7 @@ fn routes_of_both_families_and_all_kinds_are_installed_and_removed() {
     in_namespace(|| async {
         for config in both_ways() {
             let fib = open(config.clone()).await;
-            let kind = |prefix: &str, kind| Route { prefix: net(prefix), kind };
+            let kind = |prefix: &str, kind| Route { prefix: net(prefix), kind, metric: None };
             let routes = vec![
                 via("10.1.0.0/26", "10.0.0.2"),
                 via("fd01::/64", "fd00::2"),
@@ -193,6 +193,48 @@ fn leftovers_stay_until_the_owner_has_converged() {
         assert_eq!(swept, FibEvent::Swept { count: 2 });
         assert_eq!(fib.remove_all().await.unwrap(), 1);
         assert_ne!(show("10.3.0.0/24"), "", "another protocol");
+    });
+}
+
+#[test]
+fn a_route_with_another_metric_replaces_the_old_one_without_a_gap() {
+    in_namespace(|| async {
+        for config in both_ways() {
+            // As BIRD leaves them, where it knows nothing of priorities: without a metric.
+            let table = config.table;
+            ip(&format!("route add 10.3.0.0/24 via 10.0.0.2 proto 12 table {table}"));
+            ip(&format!("route add blackhole 10.4.0.0/24 proto 12 table {table}"));
+            let fib = open(config).await;
+            assert_eq!(fib.adopted(), 2);
+            let mut monitor = RouteMonitor::start().await;
+            let at = |metric| {
+                vec![
+                    Change::Set(via("10.1.0.0/24", "10.0.0.2").with_metric(metric)),
+                    Change::Set(via("fd01::/64", "fd00::2").with_metric(metric)),
+                    Change::Set(via("10.3.0.0/24", "10.0.0.2").with_metric(metric)),
+                    Change::Set(Route::blackhole(net("10.4.0.0/24")).with_metric(metric)),
+                ]
+            };
+            let prefixes = ["10.1.0.0/24", "fd01::/64", "10.3.0.0/24", "10.4.0.0/24"];
+            for metric in [1024, 512, 2_147_483_547, 1024] {
+                fib.apply(at(metric)).await.unwrap();
+                let status = fib.flush().await.unwrap();
+                assert!(status.is_in_step(), "{status:#?}");
+                let told = monitor.told().await;
+                for prefix in prefixes {
+                    let shown = show(prefix);
+                    assert!(
+                        shown.contains(&format!("metric {metric}")) && shown.lines().count() == 1,
+                        "{shown}"
+                    );
+                    let about: Vec<&String> = told.iter().filter(|line| line.contains(prefix)).collect();
+                    assert!(!about[0].starts_with("Deleted"), "{about:?}");
+                    assert!(about[1..].iter().all(|line| line.starts_with("Deleted")), "{about:?}");
+                }
+            }
+            fib.remove_all().await.unwrap();
+            assert_eq!(show("10.1.0.0/24"), "");
+        }
     });
 }
 
@@ -494,19 +536,26 @@ impl RouteMonitor {
 
     /// How many lines about our routes that start with `prefix` were told until now.
     async fn take(&mut self, prefix: &str) -> usize {
+        let told = self.told().await;
+        told.iter().filter(|line| line.starts_with(prefix) && !line.starts_with("Deleted id")).count()
+    }
+
+    /// The lines about our routes and nexthop objects that were told until now.
+    async fn told(&mut self) -> Vec<String> {
         let mark = format!("198.51.100.{}", MARKS.fetch_add(1, Ordering::Relaxed));
         ip(&format!("route add blackhole {mark} table 4242"));
-        let mut count = 0;
+        let mut told = Vec::new();
         loop {
             let line =
                 tokio::time::timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap().unwrap();
             if line.contains(&mark) {
                 ip(&format!("route del blackhole {mark} table 4242"));
-                return count;
+                return told;
             }
             // The kernel has things of its own to tell, of link-local addresses for one.
-            let is_ours = line.contains("proto bird");
-            count += usize::from(is_ours && line.starts_with(prefix) && !line.starts_with("Deleted id"));
+            if line.contains("proto bird") {
+                told.push(line);
+            }
         }
     }
 }

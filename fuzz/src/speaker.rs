@@ -81,7 +81,7 @@ fn config() -> SpeakerConfig {
     let mut client = Neighbor::client(peer(2)).passive();
     client.options.add_paths = AddPaths::Both;
     for neighbor in [Neighbor::ibgp(peer(1)), client, external] {
-        config.neighbors.insert(neighbor.address, neighbor);
+        config.neighbors.insert(neighbor.id(), neighbor);
     }
     let mut range = ListenRange::new("10.1.0.0/16".parse().expect("a prefix"));
     range.options.add_paths = AddPaths::Both;
@@ -151,10 +151,11 @@ impl World {
             11 => self.engine.flush(|_, _| false),
             12 => self.reconfigure(input.octet().unwrap_or(0)),
             13 => {
-                self.engine.reset(self.now, peer(input.octet().unwrap_or(1)));
+                // A neighbour that was removed is no neighbour.
+                _ = self.engine.reset(self.now, peer(input.octet().unwrap_or(1)).into());
             }
             14 => {
-                self.engine.refresh(peer(input.octet().unwrap_or(1)));
+                _ = self.engine.refresh(peer(input.octet().unwrap_or(1)).into());
             }
             _ => {
                 // Rare, because it ends everything else.
@@ -195,7 +196,7 @@ impl World {
     fn reconfigure(&mut self, octet: u8) {
         let mut config = config();
         if octet & 1 != 0 {
-            config.neighbors.remove(&peer(1));
+            config.neighbors.remove(&peer(1).into());
         }
         if octet & 2 != 0 {
             announce(&mut config, "192.168.2.0/26");

@@ -105,7 +105,7 @@ fn base(node: &Node, number: u8) -> SpeakerConfig {
 }
 
 fn with(mut config: SpeakerConfig, neighbor: Neighbor) -> SpeakerConfig {
-    config.neighbors.insert(neighbor.address, neighbor);
+    config.neighbors.insert(neighbor.id(), neighbor);
     config
 }
 
@@ -273,7 +273,9 @@ fn flip(field: &str, config: &mut SpeakerConfig, neighbors: [IpAddr; 2], node: &
         "max_sessions" => config.listen_ranges[0].max_sessions = 7,
         _ => {
             for address in neighbors {
-                flip_neighbor(field, config.neighbors.get_mut(&address).expect("a neighbour"));
+                let mut neighbor = config.neighbors.remove(&address.into()).expect("a neighbour");
+                flip_neighbor(field, &mut neighbor);
+                config.neighbors.insert(neighbor.id(), neighbor);
             }
             return false;
         }

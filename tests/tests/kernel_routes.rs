@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bgp_lab::harness::lab_test;
 use bgp_lab::raw_peer::Feeder;
 use bgp_lab::{Lab, LabError, Namespace, RouteSpec, SeenRoute, secs, wait_until};
-use bgp_speaker::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
+use bgp_speaker::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteMetrics};
 use bgp_speaker::{Announcement, Neighbor, Speaker, Stop};
 use fib_sync::FibConfig;
 use ipnet::IpNet;
@@ -186,6 +186,27 @@ fn two_speakers_on_one_host_have_a_table_each() {
                 "6 10.60.9.0/26 proto 12 metric 1024",
             ];
             wait_table(&host.namespace, 100, &of_first)?;
+            wait_table(&host.namespace, 200, &of_second)?;
+
+            // Metrics by priority: one neighbour says nothing of priorities, and then that one route has the normal one.
+            let mut config =
+                runtime.block_on(first.handle().config()).map_err(|error| failed(&error.to_string()))?;
+            config.fib_rules.metrics = RouteMetrics::Priority;
+            runtime.block_on(first.handle().apply(config)).map_err(|error| failed(&error.to_string()))?;
+            let by_priority = |of_one: u32| {
+                [
+                    format!("10.60.1.0/24 via 10.9.1.2 dev eth0 proto 12 metric {of_one}"),
+                    "10.60.2.0/24 via 10.9.1.254 dev eth0 proto 12 metric 2147483547".to_owned(),
+                    "10.62.0.0/24 via 10.9.1.254 dev eth0 proto 12 metric 2147483547".to_owned(),
+                    "6 10.60.9.0/26 proto 12".to_owned(),
+                ]
+            };
+            for (local_pref, metric) in [(100, 2_147_483_547), (2_147_482_623, 1024), (2_147_483_135, 512)] {
+                let spec = RouteSpec { local_pref: Some(local_pref), ..RouteSpec::plain("10.60.1.0/24") };
+                feeders[0].announce(&SeenRoute::of(&spec, left.v4.into()));
+                let expected = by_priority(metric);
+                wait_table(&host.namespace, 100, &expected.each_ref().map(String::as_str))?;
+            }
             wait_table(&host.namespace, 200, &of_second)?;
 
             // One leaves; the other does not notice.

@@ -4,7 +4,10 @@
 //! prints what [`diff`] returns and the engine carries out the same value, so the two cannot disagree.
 
 use super::fields::{FIELDS, FieldClass, Value};
-use super::{Encapsulation, EncapsulationMode, FibRules, Neighbor, PoolRule, SessionOptions, SpeakerConfig};
+use super::{
+    Encapsulation, EncapsulationMode, FibRules, Neighbor, NeighborId, NeighborRef, PoolRule, SessionOptions,
+    SpeakerConfig, alone_at, called,
+};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -16,7 +19,7 @@ use std::net::IpAddr;
 pub struct Step {
     /// What is done.
     pub action: StepAction,
-    /// To what: an address, a prefix, a socket address.
+    /// To what: an address (with the port, if several neighbours have it), a prefix, a socket address.
     pub target: String,
     /// Why: the field and its two values.
     pub because: String,
@@ -84,20 +87,20 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     let identity = identity_change(old, new);
     // In a large mesh all but a few are as they were: these cost one comparison.
     let inherit_the_same = identity.class.is_none() && inherited(old) == inherited(new);
-    for (address, neighbor) in &new.neighbors {
-        match old.neighbors.get(address) {
+    for (id, neighbor) in &new.neighbors {
+        match counterpart(new, old, *id) {
             Some(before) if inherit_the_same && before == neighbor => {}
-            None => steps.push(step(StepAction::AddSession, address, String::new())),
+            None => steps.push(step(StepAction::AddSession, target(old, new, *id), String::new())),
             Some(before) => {
                 let mut change = compare(old, &before.options, new, &neighbor.options);
                 compare_addressing(before, neighbor, &mut change);
                 change.raise(&identity);
-                steps.extend(change.into_step(&address.to_string()));
+                steps.extend(change.into_step(&target(old, new, *id).to_string()));
             }
         }
     }
-    for address in old.neighbors.keys().filter(|address| !new.neighbors.contains_key(*address)) {
-        steps.push(step(StepAction::RemoveSession, address, String::new()));
+    for id in old.neighbors.keys().filter(|id| counterpart(old, new, **id).is_none()) {
+        steps.push(step(StepAction::RemoveSession, target(old, new, *id), String::new()));
     }
     diff_ranges(old, new, &identity, &mut steps);
     diff_announcements(old, new, &mut steps);
@@ -106,6 +109,22 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
         steps.push(step(StepAction::Listen, format!("{:?}", new.listen), format!("was {:?}", old.listen)));
     }
     steps
+}
+
+/// What a neighbour of `one` is in `other`: the one with its address and port; or, where no other neighbour shares the
+/// address in either, the one with its address, whose port has changed.
+fn counterpart<'a>(one: &SpeakerConfig, other: &'a SpeakerConfig, id: NeighborId) -> Option<&'a Neighbor> {
+    other.neighbors.get(&id).or_else(|| {
+        alone_at(&one.neighbors, id.address)?;
+        alone_at(&other.neighbors, id.address).map(|(_, neighbor)| neighbor)
+    })
+}
+
+/// What a step calls a neighbour, so that either configuration tells who is meant.
+fn target(old: &SpeakerConfig, new: &SpeakerConfig, id: NeighborId) -> NeighborRef {
+    let has_new_port = counterpart(new, old, id).is_some_and(|before| before.id() != id);
+    let is_shared = |config: &SpeakerConfig| called(&config.neighbors, id).port.is_some();
+    if !has_new_port && (is_shared(old) || is_shared(new)) { id.into() } else { id.address.into() }
 }
 
 fn diff_filters(old: &SpeakerConfig, new: &SpeakerConfig, steps: &mut Vec<Step>) {
@@ -178,6 +197,10 @@ fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
         let because =
             if is_foreign { "its routes are written by another program" } else { "its routes are ours" };
         steps.push(step(StepAction::Fib, address, because.to_owned()));
+    }
+    if old.metrics != new.metrics {
+        let because = format!("{:?} -> {:?}", old.metrics, new.metrics);
+        steps.push(step(StepAction::Fib, "metrics", because.to_lowercase()));
     }
     let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();
     for prefix in prefixes {
@@ -292,13 +315,13 @@ fn step(action: StepAction, target: impl fmt::Display, because: String) -> Step 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Announcement, Neighbor};
+    use crate::config::{Announcement, Neighbor, RouteMetrics};
     use bgp_proto::Asn;
 
     fn base() -> SpeakerConfig {
         let mut config = SpeakerConfig::new("10.0.0.1".parse().unwrap());
         let neighbor = Neighbor::ibgp("10.0.0.2".parse().unwrap());
-        config.neighbors.insert(neighbor.address, neighbor);
+        config.neighbors.insert(neighbor.id(), neighbor);
         config
     }
 
@@ -325,12 +348,42 @@ mod tests {
     fn a_new_speaker_as_resets_only_sessions_that_inherit_it() {
         let mut old = base();
         let pinned = Neighbor::ebgp("10.0.0.3".parse().unwrap(), Asn(65001));
-        old.neighbors.insert(pinned.address, pinned);
+        old.neighbors.insert(pinned.id(), pinned);
         old.neighbors.values_mut().for_each(|n| n.options.local_as = Some(Asn(64512)));
         let mut new = old.clone();
         new.asn = Asn(64999);
         let steps = diff(&old, &new);
         assert_eq!(steps.iter().map(|s| s.target.as_str()).collect::<Vec<_>>(), ["10.0.0.2"]);
+    }
+
+    /// Neighbours of one address, by port.
+    fn at_ports(ports: &[u16]) -> SpeakerConfig {
+        let mut config = SpeakerConfig::new("10.0.0.1".parse().unwrap());
+        for port in ports {
+            let neighbor = Neighbor::ibgp("10.0.0.2".parse().unwrap()).port(*port);
+            config.neighbors.insert(neighbor.id(), neighbor);
+        }
+        config
+    }
+
+    #[test]
+    fn a_neighbour_alone_at_its_address_may_change_its_port() {
+        let steps = |old: &[u16], new: &[u16]| -> Vec<String> {
+            diff(&at_ports(old), &at_ports(new)).iter().map(Step::to_string).collect()
+        };
+        assert_eq!(steps(&[179], &[1790]), ["reset-session 10.0.0.2 (port 179 -> 1790)"]);
+        assert_eq!(steps(&[], &[1790]), ["add-session 10.0.0.2"]);
+        assert_eq!(steps(&[179], &[179, 1790]), ["add-session 10.0.0.2:1790"]);
+        assert_eq!(steps(&[179, 1790], &[1790]), ["remove-session 10.0.0.2:179"]);
+        assert_eq!(
+            steps(&[179], &[180, 181]),
+            ["add-session 10.0.0.2:180", "add-session 10.0.0.2:181", "remove-session 10.0.0.2:179"]
+        );
+        let mut named = at_ports(&[179, 1790]);
+        named.neighbors.values_mut().for_each(|neighbor| neighbor.name = format!("n{}", neighbor.port));
+        let targets: Vec<String> =
+            diff(&at_ports(&[179, 1790]), &named).into_iter().map(|step| step.target).collect();
+        assert_eq!(targets, ["10.0.0.2:179", "10.0.0.2:1790"]);
     }
 
     #[test]
@@ -365,6 +418,10 @@ mod tests {
             let steps: Vec<String> = diff(&with(&ipip), &with(&rule)).iter().map(Step::to_string).collect();
             assert_eq!(steps, [format!("fib 10.1.0.0/16 (ipip across subnets -> {expected})")]);
         }
+        let mut by_priority = with(&ipip);
+        by_priority.fib_rules.metrics = RouteMetrics::Priority;
+        let step = diff(&with(&ipip), &by_priority)[0].to_string();
+        assert_eq!(step, "fib metrics (uniform -> priority)");
         assert_eq!(diff(&with(&ipip), &with(&ipip)), []);
         assert_eq!(diff(&with(&ipip), &base())[0].because, "ipip across subnets -> none");
     }

@@ -1,5 +1,6 @@
 //! Which routes go to the kernel, and how.
 
+use super::filter::PRIORITY_MAX;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +88,37 @@ impl Default for PoolRule {
     }
 }
 
+/// Where the metrics of the kernel's routes come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteMetrics {
+    /// All have the metric of the FIB.
+    #[default]
+    Uniform,
+    /// A learned route has its priority, which is how Calico's nodes tell each other of metrics: 2147483647 less
+    /// LOCAL_PREF, or less the default of 100 where there is none, as on routes of other ASes. What was not learned has
+    /// no metric, which for the kernel is 0, and for IPv6 1024.
+    Priority,
+}
+
+impl RouteMetrics {
+    /// Of a learned route with this LOCAL_PREF. `None`: that of the FIB.
+    pub fn learned(self, local_pref: u32) -> Option<u32> {
+        match self {
+            Self::Uniform => None,
+            // 0 would be no metric.
+            Self::Priority => Some(PRIORITY_MAX.saturating_sub(local_pref).max(1)),
+        }
+    }
+
+    /// Of a route that was not learned. `None`: that of the FIB.
+    pub fn own(self) -> Option<u32> {
+        match self {
+            Self::Uniform => None,
+            Self::Priority => Some(0),
+        }
+    }
+}
+
 /// Which routes go to the kernel. The default: all of them, without a tunnel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FibRules {
@@ -98,6 +130,8 @@ pub struct FibRules {
     pub foreign_next_hops: BTreeSet<IpAddr>,
     /// Routes to neighbours: prefix and gateway.
     pub host_routes: BTreeMap<IpNet, IpAddr>,
+    /// With which metrics.
+    pub metrics: RouteMetrics,
 }
 
 impl FibRules {
@@ -127,6 +161,21 @@ mod tests {
         }
         for when in [EncapsulationMode::Always, EncapsulationMode::CrossSubnet] {
             assert_eq!(serde_json::to_value(when).unwrap(), when.as_str());
+        }
+    }
+
+    #[test]
+    fn the_metric_of_a_learned_route_is_its_priority() {
+        for (local_pref, metric) in [
+            (2_147_482_623, 1024),
+            (2_147_483_135, 512),
+            (100, 2_147_483_547),
+            (0, 2_147_483_647),
+            (PRIORITY_MAX, 1),
+            (u32::MAX, 1),
+        ] {
+            assert_eq!(RouteMetrics::Priority.learned(local_pref), Some(metric));
+            assert_eq!(RouteMetrics::Uniform.learned(local_pref), None);
         }
     }
 

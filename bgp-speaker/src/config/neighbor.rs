@@ -1,5 +1,6 @@
 //! Neighbours: listed ones, and ranges of those who may come unlisted.
 
+use super::neighbor_id::{BGP_PORT, NeighborId};
 use bgp_proto::{AddPathDirection, AfiSafi, Asn};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -250,7 +251,12 @@ impl Default for SessionOptions {
     }
 }
 
-/// A listed neighbour. One per address.
+/// A listed neighbour. One per address and port.
+///
+/// Two neighbours at one address are two speakers there, which listen on different ports and have one password. A
+/// connection from the address does not tell who made it; it goes to a neighbour that is enabled and has no session yet,
+/// before that to one without another connection, to one that it did not turn out to be in vain lately (the OPEN said
+/// another AS), to a passive one, to the one with the lowest port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbor {
     /// Name for logs and tables; the address if empty.
@@ -275,7 +281,7 @@ impl Neighbor {
         Self {
             name: String::new(),
             address,
-            port: 179,
+            port: BGP_PORT,
             local_address: None,
             passive: false,
             enabled: true,
@@ -295,6 +301,11 @@ impl Neighbor {
         let mut neighbor = Self::ibgp(address);
         neighbor.options.role = Role::Client;
         neighbor
+    }
+
+    /// Its identity among all neighbours.
+    pub fn id(&self) -> NeighborId {
+        NeighborId { address: self.address, port: self.port }
     }
 
     /// What tables and logs call it: its name, or its address.

@@ -8,12 +8,11 @@ use super::cluster::{DatastoreState, Model, ModelError, News};
 use super::file::{FileConfig, FileError, Surroundings};
 use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
-use crate::config::{Announcement, SpeakerConfig, Step};
+use crate::config::{Announcement, NeighborId, NeighborRef, SpeakerConfig, Step, resolve};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
 use crate::view::PlanView;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,7 +37,7 @@ struct Overlay {
     /// `None`: withdrawn.
     announcements: BTreeMap<IpNet, Option<Announcement>>,
     /// Listed neighbours that were switched on or off.
-    enabled: BTreeMap<IpAddr, bool>,
+    enabled: BTreeMap<NeighborId, bool>,
 }
 
 impl Overlay {
@@ -49,8 +48,8 @@ impl Overlay {
                 None => config.announcements.remove(prefix),
             };
         }
-        for (address, enabled) in &self.enabled {
-            if let Some(neighbor) = config.neighbors.get_mut(address) {
+        for (id, enabled) in &self.enabled {
+            if let Some(neighbor) = config.neighbors.get_mut(id) {
                 neighbor.enabled = *enabled;
             }
         }
@@ -212,11 +211,16 @@ impl Desired {
     }
 
     /// Switches a neighbour on or off.
-    pub(crate) async fn set_enabled(&mut self, address: IpAddr, enabled: bool) -> Result<(), DesiredError> {
-        self.handle.set_enabled(address, enabled).await?;
-        match self.base.neighbors.get(&address) {
-            Some(neighbor) if neighbor.enabled != enabled => self.overlay.enabled.insert(address, enabled),
-            _ => self.overlay.enabled.remove(&address),
+    pub(crate) async fn set_enabled(
+        &mut self,
+        wanted: NeighborRef,
+        enabled: bool,
+    ) -> Result<(), DesiredError> {
+        self.handle.set_enabled(wanted, enabled).await?;
+        let Ok(id) = resolve(&self.base.neighbors, wanted) else { return Ok(()) };
+        match self.base.neighbors.get(&id) {
+            Some(neighbor) if neighbor.enabled != enabled => self.overlay.enabled.insert(id, enabled),
+            _ => self.overlay.enabled.remove(&id),
         };
         Ok(())
     }

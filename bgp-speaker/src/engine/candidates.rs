@@ -38,5 +38,6 @@ fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
         is_external: info.relation == Relation::External,
         router_id: info.router_id,
         address: info.address,
+        port: info.port,
     }
 }

@@ -40,6 +40,8 @@ pub enum CandidateOrigin {
         router_id: BgpId,
         /// Its address.
         address: IpAddr,
+        /// Its port, where it shares the address.
+        port: u16,
     },
 }
 
@@ -66,6 +68,8 @@ pub enum DecisionStep {
     ClusterListLength,
     /// §9.1.2.2 g: lower peer address.
     PeerAddress,
+    /// Of two neighbours with one address: lower port.
+    PeerPort,
     /// RFC 7911: lower path identifier.
     PathId,
 }
@@ -83,6 +87,7 @@ impl fmt::Display for DecisionStep {
             DecisionStep::RouterId => "the identifier of its originator (the lower one wins)",
             DecisionStep::ClusterListLength => "the length of CLUSTER_LIST (the shorter one wins)",
             DecisionStep::PeerAddress => "the neighbour's address (the lower one wins)",
+            DecisionStep::PeerPort => "the neighbour's port (the lower one wins)",
             DecisionStep::PathId => "the path identifier (the lower one wins)",
         })
     }
@@ -167,11 +172,12 @@ pub fn beats(new: &Candidate, best: &Candidate) -> Option<bool> {
 
 const BEFORE_MED: [DecisionStep; 4] =
     [DecisionStep::Local, DecisionStep::LocalPref, DecisionStep::AsPathLength, DecisionStep::Origin];
-const AFTER_MED: [DecisionStep; 5] = [
+const AFTER_MED: [DecisionStep; 6] = [
     DecisionStep::External,
     DecisionStep::RouterId,
     DecisionStep::ClusterListLength,
     DecisionStep::PeerAddress,
+    DecisionStep::PeerPort,
     DecisionStep::PathId,
 ];
 
@@ -206,6 +212,7 @@ fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
             IpAddr::V4(v4) => u128::from(u32::from(v4)),
             IpAddr::V6(v6) => u128::from(v6),
         },
+        (DecisionStep::PeerPort, CandidateOrigin::Peer { port, .. }) => u128::from(port),
         (DecisionStep::OnlyPath | DecisionStep::Med, _) | (_, CandidateOrigin::Local) => 0,
     }
 }
@@ -248,6 +255,7 @@ mod tests {
             is_external,
             router_id: BgpId(u32::from(last_octet)),
             address: IpAddr::from([10, 0, 0, last_octet]),
+            port: 179,
         }
     }
 
@@ -296,6 +304,13 @@ mod tests {
             (record, peer, 0)
         };
         assert_wins(DecisionStep::PeerAddress, originated(peer(2, false)), originated(peer(3, false)));
+        let at_port = |port| {
+            let CandidateOrigin::Peer { is_external, router_id, address, .. } = peer(2, false) else {
+                unreachable!("a peer")
+            };
+            (record(), CandidateOrigin::Peer { is_external, router_id, address, port }, 0)
+        };
+        assert_wins(DecisionStep::PeerPort, at_port(150), at_port(166));
         assert_wins(DecisionStep::PathId, (record(), peer(2, false), 1), (record(), peer(2, false), 2));
     }
 

@@ -1,4 +1,4 @@
-//! A neighbour: up to two connections, back-off, and what graceful restart keeps of it. One per address.
+//! A neighbour: up to two connections, back-off, and what graceful restart keeps of it. One per address and port.
 
 use super::collision::Direction;
 use super::conn::ConnId;
@@ -9,7 +9,7 @@ use super::readvertise::Relation;
 use super::rib::{AttrId, Source};
 use super::session::{Session, StateKind};
 use super::time::MonoTime;
-use crate::config::{Family, Neighbor, Role, SessionOptions};
+use crate::config::{Family, Neighbor, NeighborId, Role, SessionOptions};
 use bgp_proto::{BgpId, NextHop};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -29,6 +29,8 @@ pub struct SourceInfo {
     pub router_id: BgpId,
     /// Its address.
     pub address: IpAddr,
+    /// The port that tells it from others of this address.
+    pub port: u16,
     /// Paths held, by family.
     pub path_count: [u32; Family::ALL.len()],
     /// Of those, best, by family.
@@ -37,11 +39,12 @@ pub struct SourceInfo {
 
 impl SourceInfo {
     /// A peer of which nothing is known yet; also what stands in the place of [`Source::LOCAL`].
-    pub fn new(address: IpAddr) -> Self {
+    pub fn new(id: NeighborId) -> Self {
         Self {
             relation: Relation::NonClient,
             router_id: BgpId(0),
-            address,
+            address: id.address,
+            port: id.port,
             path_count: [0; Family::ALL.len()],
             best_count: [0; Family::ALL.len()],
         }
@@ -123,6 +126,8 @@ pub struct Peer {
     pub last_error: Option<String>,
     /// Sessions that reached Established.
     pub established_count: u64,
+    /// When it last turned out not to be who had connected to us; `None`: not since its last session.
+    pub mistaken_at: Option<MonoTime>,
     /// Messages received.
     pub messages_received: MessageCounts,
     /// Messages sent, or queued.
@@ -158,6 +163,7 @@ impl Peer {
             state_since: now,
             last_error: None,
             established_count: 0,
+            mistaken_at: None,
             messages_received: MessageCounts::default(),
             messages_sent: MessageCounts::default(),
             backoff: Backoff { next: BACKOFF_MIN, random: seed | 1 },
@@ -183,6 +189,19 @@ impl Peer {
     pub fn state(&self) -> StateKind {
         let [outgoing, incoming] = &self.connections;
         outgoing.session.kind().max(incoming.session.kind())
+    }
+
+    /// How much a new connection from its address is for it, the lowest value the most. A connection does not tell which
+    /// of several neighbours of one address has made it, so that it goes to one that can do with it: without a session,
+    /// then without another connection, then one that such a guess was not wrong for lately, then one that waits for it.
+    pub fn acceptance(&self) -> (bool, bool, bool, Option<MonoTime>, bool) {
+        (
+            !self.neighbor.enabled,
+            self.established.is_some(),
+            self.connections[Direction::Incoming.index()].conn.is_some(),
+            self.mistaken_at,
+            !self.neighbor.passive,
+        )
     }
 
     /// No connection, no attempt, no routes kept.

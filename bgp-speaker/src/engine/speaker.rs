@@ -20,7 +20,7 @@ use super::rib::{AttrTable, Batch, Change, LoopIdentity, PrefixId, Rib, Source};
 use super::session::Action;
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
-use crate::config::{Family, Secret, SpeakerConfig, diff};
+use crate::config::{Family, NeighborId, Secret, SpeakerConfig, diff};
 use crate::engine::message_counts::MessageCounts;
 use bytes::BytesMut;
 use convergence::Convergence;
@@ -109,7 +109,7 @@ pub struct Engine {
     /// Slots that become free with the next batch.
     left_slots: Vec<u32>,
     sources: Vec<SourceInfo>,
-    by_address: BTreeMap<IpAddr, Source>,
+    by_id: BTreeMap<NeighborId, Source>,
     /// Peers by the range that admitted them.
     range_members: BTreeMap<IpNet, u32>,
     conns: HashMap<ConnId, Conn>,
@@ -169,8 +169,8 @@ impl Engine {
             peers: vec![None],
             free_slots: VecDeque::new(),
             left_slots: Vec::new(),
-            sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED))],
-            by_address: BTreeMap::new(),
+            sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())],
+            by_id: BTreeMap::new(),
             range_members: BTreeMap::new(),
             conns: HashMap::new(),
             next_conn: 1,

@@ -22,6 +22,7 @@ mod reflection;
 mod refresh;
 mod restart;
 mod sessions;
+mod shared_address;
 mod slow_readers;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,5 +71,5 @@ fn session_count(network: &Network, at: NodeId, of: NodeId) -> u64 {
 
 /// Changes what a node says about a neighbour.
 fn change(network: &mut Network, at: NodeId, of: NodeId, change: impl FnOnce(&mut Neighbor)) {
-    network.apply(at, |config| change(config.neighbors.get_mut(&of.address()).expect("a neighbour")));
+    network.apply(at, |config| change(config.neighbors.get_mut(&of.address().into()).expect("a neighbour")));
 }

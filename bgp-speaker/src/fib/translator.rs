@@ -29,8 +29,12 @@ impl Translator {
         (self.pools, self.latest) = (Pools::new(rules), None);
         let gone = old.host_routes.keys().filter(|prefix| !rules.host_routes.contains_key(*prefix));
         let mut changes: Vec<Change> = gone.copied().map(Change::Remove).collect();
-        let new = rules.host_routes.iter().filter(|(prefix, via)| old.host_routes.get(*prefix) != Some(*via));
-        changes.extend(new.map(|(prefix, via)| Change::Set(Route::via(*prefix, *via))));
+        let is_new = |(prefix, via): &(&IpNet, &IpAddr)| {
+            old.metrics != rules.metrics || old.host_routes.get(*prefix) != Some(*via)
+        };
+        let new = rules.host_routes.iter().filter(is_new);
+        let metric = rules.metrics.own();
+        changes.extend(new.map(|(prefix, via)| Change::Set(Route { metric, ..Route::via(*prefix, *via) })));
         changes
     }
 
@@ -48,7 +52,9 @@ impl Translator {
         }
         let route = match change {
             RouteChange::Local { kind: AnnouncementKind::Block, .. } => self.blackhole(prefix),
-            RouteChange::Learned { next_hop, .. } => self.learned(prefix, gateway(next_hop)),
+            RouteChange::Learned { next_hop, local_pref, .. } => {
+                self.learned(prefix, gateway(next_hop), local_pref)
+            }
             RouteChange::Local { .. } | RouteChange::Withdrawn { .. } | RouteChange::Converged => None,
         };
         Some(route.map_or(Change::Remove(prefix), Change::Set))
@@ -57,16 +63,20 @@ impl Translator {
     /// The blackhole for our own block, unless such prefixes stay out of the kernel.
     fn blackhole(&self, block: IpNet) -> Option<Route> {
         let is_ours = !self.is_rejected(&block) && self.pools.is_programmed(self.pools.rule(&block));
-        is_ours.then(|| Route::blackhole(block))
+        is_ours.then(|| Route { metric: self.rules.metrics.own(), ..Route::blackhole(block) })
     }
 
     /// A learned route by the rule for its prefix, unless it stays out of the kernel. `gateway` is as BGP says it.
-    fn learned(&mut self, prefix: IpNet, gateway: IpAddr) -> Option<Route> {
+    fn learned(&mut self, prefix: IpNet, gateway: IpAddr, local_pref: u32) -> Option<Route> {
         let rule = self.pools.rule(&prefix);
         let stays_out = self.is_rejected(&prefix)
             || self.rules.foreign_next_hops.contains(&gateway)
             || !self.pools.is_programmed(rule);
-        if stays_out { None } else { Some(Route::unicast(prefix, self.next_hops(rule, gateway)?)) }
+        if stays_out {
+            return None;
+        }
+        let metric = self.rules.metrics.learned(local_pref);
+        Some(Route { metric, ..Route::unicast(prefix, self.next_hops(rule, gateway)?) })
     }
 
     /// `None` does not happen: one next hop is a set.
@@ -96,7 +106,7 @@ fn gateway(next_hop: NextHop) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Encapsulation, EncapsulationMode, PoolRule};
+    use crate::config::{Encapsulation, EncapsulationMode, PoolRule, RouteMetrics};
     use fib_sync::NextHop as Hop;
 
     fn net(text: &str) -> IpNet {
@@ -105,7 +115,7 @@ mod tests {
 
     fn learned(prefix: &str, next_hop: [u8; 4]) -> RouteChange {
         let next_hop = NextHop::V4(next_hop.into());
-        RouteChange::Learned { prefix: net(prefix), next_hop, from: next_hop.addr() }
+        RouteChange::Learned { prefix: net(prefix), next_hop, from: next_hop.addr(), local_pref: 100 }
     }
 
     fn block(prefix: &str) -> RouteChange {
@@ -204,7 +214,7 @@ mod tests {
             rejected: [net("10.96.0.0/12")].into(),
             pools: [(net("192.168.0.0/16"), PoolRule::default())].into(),
             foreign_next_hops: ["10.0.0.7".parse().unwrap()].into(),
-            host_routes: Default::default(),
+            ..FibRules::default()
         });
         let near = [10, 0, 0, 2];
         assert_eq!(translator.desired(learned("0.0.0.0/0", near)), set_recursive("0.0.0.0/0", near));
@@ -216,6 +226,42 @@ mod tests {
             translator.desired(learned("192.168.3.0/26", near)),
             set_recursive("192.168.3.0/26", near)
         );
+    }
+
+    #[test]
+    fn a_priority_is_the_metric_of_a_learned_route_and_others_have_none() {
+        let rules = |metrics| {
+            Arc::new(FibRules {
+                host_routes: [(net("10.9.0.1/32"), [10, 0, 0, 1].into())].into(),
+                metrics,
+                ..FibRules::default()
+            })
+        };
+        let of_priority = |priority: u32| {
+            let RouteChange::Learned { prefix, next_hop, from, .. } = learned("10.1.0.0/26", [10, 0, 0, 2])
+            else {
+                panic!("a learned route");
+            };
+            let local_pref = crate::config::filter::local_pref_of_priority(priority);
+            RouteChange::Learned { prefix, next_hop, from, local_pref }
+        };
+        let mut translator = Translator::default();
+        let host_routes = translator.follow(&rules(RouteMetrics::Priority));
+        assert_eq!(
+            host_routes.into_iter().map(|change| told(Some(change))).collect::<Vec<_>>(),
+            ["10.9.0.1/32 via 10.0.0.1 metric 0"]
+        );
+        for (change, expected) in [
+            (of_priority(1024), "10.1.0.0/26 via 10.0.0.2 recursive metric 1024"),
+            (of_priority(512), "10.1.0.0/26 via 10.0.0.2 recursive metric 512"),
+            (learned("10.1.0.0/26", [10, 0, 0, 2]), "10.1.0.0/26 via 10.0.0.2 recursive metric 2147483547"),
+            (block("10.2.0.0/26"), "blackhole 10.2.0.0/26 metric 0"),
+        ] {
+            assert_eq!(told(translator.desired(change)), expected);
+        }
+        let host_routes = translator.follow(&rules(RouteMetrics::Uniform));
+        assert_eq!(told(host_routes.into_iter().next()), "10.9.0.1/32 via 10.0.0.1", "told again");
+        assert_eq!(told(translator.desired(block("10.2.0.0/26"))), "blackhole 10.2.0.0/26");
     }
 
     #[test]

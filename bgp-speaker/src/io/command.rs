@@ -1,11 +1,10 @@
 //! What the handle asks of the driver.
 
-use crate::config::{SpeakerConfig, Step};
+use crate::config::{NeighborError, NeighborRef, SpeakerConfig, Step};
 use crate::engine::StopMode;
 use crate::speaker::{ApplyError, RouteChange};
 use crate::view::{ExplainView, MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
 use ipnet::IpNet;
-use std::net::IpAddr;
 use tokio::sync::oneshot;
 
 /// Where an answer goes. An asker that has gone away is no error.
@@ -29,14 +28,12 @@ pub(crate) enum Command {
     Change(Edit, Reply<Result<Vec<Step>, ApplyError>>),
     Status(Reply<StatusView>),
     Neighbors(Reply<Vec<NeighborView>>),
-    /// `None`: no such neighbour.
-    Routes(Box<RouteQuery>, Reply<Option<(Vec<RouteView>, bool)>>),
-    /// Of a prefix, perhaps only towards one neighbour. `None`: no such neighbour.
-    Explain(IpNet, Option<IpAddr>, Reply<Option<ExplainView>>),
+    Routes(Box<RouteQuery>, Reply<Result<(Vec<RouteView>, bool), NeighborError>>),
+    /// Of a prefix, perhaps only towards one neighbour.
+    Explain(IpNet, Option<NeighborRef>, Reply<Result<ExplainView, NeighborError>>),
     Metrics(Reply<MetricsView>),
-    /// Is there such a neighbour?
-    Reset(IpAddr, Reply<bool>),
-    Refresh(IpAddr, Reply<bool>),
+    Reset(NeighborRef, Reply<Result<(), NeighborError>>),
+    Refresh(NeighborRef, Reply<Result<(), NeighborError>>),
     /// The next route changes of a subscriber, at least one; the first call makes it known.
     NextRoutes(u64, Reply<Vec<RouteChange>>),
     Unsubscribe(u64),

@@ -18,6 +18,8 @@
 //! - Session names (`Mesh_10_0_0_2`, `Global_..`, `Node_.._port_1790`, `Local_Workload_..`), and which end connects:
 //!   in the mesh, and towards nodes that a global BGPPeer names by address, the end whose address is the smaller
 //!   *text* (`10.0.0.10` is smaller than `10.0.0.9`).
+//! - Two BGPPeers for one address with different ports are two sessions. A connection that comes in from there goes to
+//!   the one that can do with it: see [`Neighbor`](crate::Neighbor).
 //! - One session per address family; hold time 240 s, restart time 120 s unless configured.
 //! - Route priorities: what a node originates has LOCAL_PREF 2147483647 - N, where N is the normal priority of the
 //!   family (1024 unless configured).
@@ -26,6 +28,11 @@
 //!   and their verdict is final.
 //! - Which routes go to the kernel: by `programClusterRoutes`, the pool's encapsulation and our subnet; nothing inside
 //!   ranges of services; nothing between two nodes with WireGuard. IPIP routes lead over `tunl0`, onlink.
+//! - Their metrics: 2147483647 less the LOCAL_PREF of a learned route, which is 1024 for one of normal priority, and 512
+//!   for an elevated one, so that it is preferred to the route of a local workload; 2147483547 for routes of other ASes,
+//!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
+//!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
+//!   is there before the old one goes.
 //!
 //! # What is different, and why
 //!
@@ -33,7 +40,7 @@
 //! |---|---|---|
 //! | two BGPPeers for one session | either, at random | the first by name |
 //! | a BGPPeer and the mesh for one neighbour | two sessions, one of which never comes up | the BGPPeer's; a session that is up stays up |
-//! | two BGPPeers for one address with different ports | two sessions | the first by session name; the other is reported |
+//! | two BGPPeers for one address with different ports and passwords | two sessions | the first by session name, since TCP MD5 keys have no port; the other is reported |
 //! | `peerIP` without `asNumber` | AS 0 | the AS of the node with that address, else the cluster's |
 //! | an affinity for a block that belongs to another node | announced by both | announced by the owner, if blocks are read; reported |
 //! | an affinity in state `pendingDeletion` | announced | announced while the block still names this node |
@@ -44,8 +51,10 @@
 //! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
 //!
 //! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, and routes of other programs are
-//! not announced), kernel routes with several next hops, and a metric of its own for each route: all learned routes have the metric of `[fib]`.
-//! Routes inside a node's own blocks that it learned from others are passed on like any other route.
+//! not announced), and kernel routes with several next hops.
+//! Routes inside a node's own blocks that it learned from others are passed on like any other route. Among learned routes
+//! an elevated one wins, since its LOCAL_PREF is higher; but what a node originates itself, such as a borrowed address,
+//! it prefers to any learned route, whatever the priority.
 //!
 //! # Moving a cluster from BIRD, node by node, and back
 //!

@@ -8,6 +8,9 @@
 //! repeated after half a second at first and half a minute at last, with jitter; after an error that only a
 //! configuration can mend (an unacceptable OPEN, too many prefixes) it is half a minute from the start.
 //!
+//! **Several neighbours at one address** differ in `port`; commands and requests then take `ADDRESS:PORT`
+//! (`[ADDRESS]:PORT` for IPv6) where an address alone would not tell which is meant, and so do labels of metrics.
+//!
 //! **Malformed UPDATEs** are handled by RFC 7606: the attribute is dropped, or its routes are withdrawn, and the
 //! session stays; `bgp_update_errors_total{attribute,action}` counts them. What cannot be contained resets the one
 //! session that it came on.

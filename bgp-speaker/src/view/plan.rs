@@ -227,7 +227,7 @@ mod tests {
         let mut neighbor = Neighbor::ibgp("10.0.0.2".parse().unwrap());
         neighbor.name = "Mesh_10_0_0_2".to_owned();
         neighbor.options.families = vec![Family::Ipv4Unicast];
-        config.neighbors.insert(neighbor.address, neighbor);
+        config.neighbors.insert(neighbor.id(), neighbor);
         let block = Announcement::block("192.168.1.0/26".parse().unwrap());
         config.announcements.insert(block.prefix, block);
         let empty = SpeakerConfig {

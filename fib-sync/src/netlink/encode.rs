@@ -26,7 +26,7 @@ pub(super) struct Encoder {
 #[derive(Debug)]
 enum PatternKey {
     Delete { family: u8, metric: u32 },
-    Set { family: u8, verb: Verb, content: Arc<Content> },
+    Set { family: u8, metric: u32, verb: Verb, content: Arc<Content> },
 }
 
 impl PatternKey {
@@ -36,9 +36,9 @@ impl PatternKey {
             Op::DeleteRoute { prefix, metric } => {
                 Some((*prefix, PatternKey::Delete { family: family_of(prefix.addr()), metric: *metric }))
             }
-            Op::SetRoute { prefix, verb, content } => {
+            Op::SetRoute { prefix, metric, verb, content } => {
                 let (family, content) = (family_of(prefix.addr()), Arc::clone(content));
-                Some((*prefix, PatternKey::Set { family, verb: *verb, content }))
+                Some((*prefix, PatternKey::Set { family, metric: *metric, verb: *verb, content }))
             }
             Op::DeleteNexthop { .. } | Op::SetNexthop { .. } => None,
         }
@@ -51,11 +51,12 @@ impl PatternKey {
                 (metric == other && *family == family_of(prefix.addr())).then_some(*prefix)
             }
             (
-                PatternKey::Set { family, verb, content },
-                Op::SetRoute { prefix, verb: other_verb, content: other },
+                PatternKey::Set { family, metric, verb, content },
+                Op::SetRoute { prefix, metric: other_metric, verb: other_verb, content: other },
             ) => {
-                let is_same =
-                    verb == other_verb && *family == family_of(prefix.addr()) && Arc::ptr_eq(content, other);
+                let is_same = (metric, verb) == (other_metric, other_verb)
+                    && *family == family_of(prefix.addr())
+                    && Arc::ptr_eq(content, other);
                 is_same.then_some(*prefix)
             }
             _ => None,
@@ -136,10 +137,10 @@ impl Encoder {
                 self.route_header(prefix, RT_SCOPE_NOWHERE, 0, 0);
                 self.route_key(prefix, *metric);
             }
-            PatternKey::Set { family, verb, content } => {
+            PatternKey::Set { family, metric, verb, content } => {
                 self.pattern.begin(RTM_NEWROUTE, flags_of(*verb), 0);
                 self.route_header(prefix, content.scope(), content.route_type(), content.flags());
-                self.route_key(prefix, self.ownership.metric_for(prefix));
+                self.route_key(prefix, *metric);
                 encode_content(&mut self.pattern, content, *family);
             }
         }

@@ -51,7 +51,12 @@ fn encoded(op: Op) -> Vec<u8> {
 fn routes_are_read_as_they_were_written() {
     for (prefix, content) in contents() {
         let prefix: IpNet = prefix.parse().unwrap();
-        let bytes = encoded(Op::SetRoute { prefix, verb: Verb::Create, content: Arc::new(content.clone()) });
+        let bytes = encoded(Op::SetRoute {
+            prefix,
+            metric: 1024,
+            verb: Verb::Create,
+            content: Arc::new(content.clone()),
+        });
         let message = messages(&bytes).next().unwrap();
         assert_eq!(message.flags, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
         let route = decode::route(message.payload).unwrap();
@@ -135,7 +140,8 @@ fn decode_everything(bytes: &[u8]) {
 fn no_truncation_of_any_message_panics() {
     for (prefix, content) in contents() {
         let prefix = prefix.parse().unwrap();
-        let bytes = encoded(Op::SetRoute { prefix, verb: Verb::Create, content: Arc::new(content) });
+        let bytes =
+            encoded(Op::SetRoute { prefix, metric: 1024, verb: Verb::Create, content: Arc::new(content) });
         for len in 0..bytes.len() {
             decode_everything(&bytes[..len]);
             // Also with a header that says that this is all.
@@ -190,6 +196,7 @@ fn a_batch_that_does_not_fit_goes_in_pieces_and_a_request_that_never_fits_is_ref
         let too_long = Arc::new(content(hops));
         let op = |index: u32| Op::SetRoute {
             prefix: IpNet::new(std::net::Ipv4Addr::from((20 << 24) + (index << 8)).into(), 24).unwrap(),
+            metric: 1024,
             verb: Verb::Create,
             content: Arc::clone(if index == 150 { &too_long } else { &blackhole }),
         };

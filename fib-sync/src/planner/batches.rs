@@ -29,7 +29,7 @@ impl Planner {
                 (_, op, refusal) => self.other_done(op, refusal),
             }
         }
-        self.strays_due |= self.may_delete && !self.strays.is_empty();
+        self.strays_due |= !self.strays.is_empty();
         self.spare_ops = ops;
         self.plan_retry(now);
     }
@@ -42,9 +42,14 @@ impl Planner {
             }
             (Op::DeleteNexthop { id }, _) => self.nexthops.done(*id, None),
             (Op::DeleteRoute { prefix, metric }, refusal) => {
-                if refusal.as_ref().is_none_or(is_about_nothing) && self.strays.remove(&(*prefix, *metric)) {
+                if refusal.as_ref().is_none_or(is_about_nothing)
+                    && self.strays.remove(&(*prefix, *metric)).is_some()
+                {
                     self.status.removed += 1;
-                    self.count_swept();
+                    // One that was replaced is none that was left over.
+                    if self.routes.get(prefix).is_none_or(|entry| entry.wanted().is_none()) {
+                        self.count_swept();
+                    }
                 }
             }
             (Op::SetNexthop { id, content, .. }, None) => self.nexthops.done(*id, Some(content.clone())),
@@ -72,6 +77,7 @@ impl Planner {
         let entry = self.routes.entry_mut(id);
         entry.put(Flag::InFlight, false);
         if entry.wanted() != Some(kind) {
+            self.align(id);
             return self.enqueue(id);
         }
         if self.pending_forget(id) {
@@ -195,7 +201,7 @@ impl Planner {
             self.routes.entry_mut(id).put(Flag::InFlight, false);
             self.enqueue(id);
         }
-        self.strays_due = self.may_delete && !self.strays.is_empty();
+        self.strays_due = !self.strays.is_empty();
         self.dump.is_barrier = true;
         if matches!(lost, Lost::Failed(_)) {
             self.dump.failures += 1;

@@ -13,8 +13,8 @@ impl Planner {
     /// What was decided about each next hop that is in use, in order.
     pub(crate) fn decisions(&self) -> Vec<NextHopDecision> {
         let mut by_hop: std::collections::BTreeMap<&NextHop, usize> = std::collections::BTreeMap::new();
-        for (_, kind, means) in self.wanted.iter() {
-            if let RouteKind::Unicast(set) = kind
+        for (_, wanted, means) in self.wanted.iter() {
+            if let RouteKind::Unicast(set) = &wanted.kind
                 && means.wanting > 0
             {
                 for hop in set.next_hops() {
@@ -28,7 +28,7 @@ impl Planner {
     /// Where a prefix stands, if it is wanted.
     pub(crate) fn explain(&self, prefix: &IpNet) -> Option<RouteExplanation> {
         let entry = self.routes.get(prefix)?;
-        let kind = self.wanted.value(entry.wanted()?)?.clone();
+        let Wanted { kind, metric } = self.wanted.value(entry.wanted()?)?.clone();
         let state = match self.pending.get(prefix) {
             _ if entry.has(Flag::InStep) => RouteState::Installed,
             Some(Pending { reason, is_conflict }) => {
@@ -42,13 +42,13 @@ impl Planner {
             }
             _ => Vec::new(),
         };
-        Some(RouteExplanation { route: Route { prefix: *prefix, kind }, state, next_hops })
+        Some(RouteExplanation { route: Route { prefix: *prefix, kind, metric }, state, next_hops })
     }
 
     fn routes_over(&self, hop: &NextHop) -> usize {
         let is_over =
             |kind: &RouteKind| matches!(kind, RouteKind::Unicast(set) if set.next_hops().contains(hop));
-        let over = self.wanted.iter().filter(|(_, kind, _)| is_over(kind));
+        let over = self.wanted.iter().filter(|(_, wanted, _)| is_over(&wanted.kind));
         over.map(|(_, _, means)| means.wanting as usize).sum()
     }
 

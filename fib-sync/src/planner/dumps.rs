@@ -69,7 +69,7 @@ impl Planner {
 
     /// Where the gateways of routes that were found lead now.
     pub(super) fn ways_of_found(&self) -> Vec<Option<u32>> {
-        let hops = self.found.iter().flat_map(|(_, content, ())| &content.hops);
+        let hops = self.found.iter().flat_map(|(_, found, ())| &found.content.hops);
         hops.map(|hop| hop.gateway.and_then(|gateway| self.environment.interface_towards(gateway))).collect()
     }
 
@@ -99,11 +99,10 @@ impl Planner {
             self.routes.reserve(v4, routes.len() - v4);
         }
         for route in routes {
-            if route.metric != self.ownership.metric_for(&route.prefix) {
-                self.strays.insert((route.prefix, route.metric));
+            let Some(id) = self.place_of(&route) else {
+                self.add_stray(route.prefix, route.metric, Some(route.content));
                 continue;
-            }
-            let id = self.routes.find_or_add(&route.prefix);
+            };
             self.routes.entry_mut(id).put(Flag::Met, true);
             if !self.is_as_believed(id, &route) {
                 differences += 1;
@@ -123,22 +122,35 @@ impl Planner {
         }
         self.wanted.extras_mut().for_each(|means| means.is_doubtful = false);
         contested.into_iter().for_each(|id| self.settle_contest(id));
-        self.strays_due = self.may_delete && !self.strays.is_empty();
+        self.strays_due = !self.strays.is_empty();
         if is_first { 0 } else { differences }
+    }
+
+    /// The number of the prefix of a route as read back, unless the route has another metric than it should.
+    fn place_of(&mut self, route: &KernelRoute) -> Option<RouteId> {
+        let id = if route.metric == self.ownership.metric_for(&route.prefix, None) {
+            self.routes.find_or_add(&route.prefix)
+        } else {
+            self.routes.find(&route.prefix)?
+        };
+        (self.expected_metric(id) == route.metric).then_some(id)
     }
 
     /// Whether a route as read back is what we believe to be there.
     pub(super) fn is_as_believed(&self, id: RouteId, route: &KernelRoute) -> bool {
         match self.routes.entry(id).belief.get() {
             Believed::Absent => false,
-            Believed::Found(id) => self.found.value(id) == Some(&route.content),
+            Believed::Found(id) => {
+                let is_it = |found: &Found| (found.metric, &found.content) == (route.metric, &route.content);
+                self.found.value(id).is_some_and(is_it)
+            }
             Believed::Made(id) => match (self.wanted.value(id), self.wanted.extra(id)) {
                 // Whether the object itself is right is the object's affair.
                 (Some(_), Some(means)) if route.content.nexthop_id != 0 => {
                     let object = route.content.nexthop_id;
                     means.plan.nexthop_id() == object || means.parked.contains(&object) && !means.is_doubtful
                 }
-                (Some(kind), _) => diff::is_equal(kind, &route.content, &self.environment),
+                (Some(wanted), _) => diff::is_equal(&wanted.kind, &route.content, &self.environment),
                 (None, _) => false,
             },
         }
@@ -151,7 +163,8 @@ impl Planner {
     }
 
     pub(super) fn believe_found(&mut self, id: RouteId, route: &KernelRoute) {
-        let found = self.found.acquire(&route.content);
+        let found = Found { metric: route.metric, content: Arc::clone(&route.content) };
+        let found = self.found.acquire(&found);
         self.set_belief(id, Belief::found(found));
         self.look_again(id);
     }

@@ -26,7 +26,7 @@ impl Planner {
 
     /// All gateways that the kernel is to be asked for.
     pub(super) fn far_gateways(&self) -> Vec<IpAddr> {
-        let sets = self.wanted.iter().filter_map(|(_, kind, _)| match kind {
+        let sets = self.wanted.iter().filter_map(|(_, wanted, _)| match &wanted.kind {
             RouteKind::Unicast(set) => Some(set),
             _ => None,
         });

@@ -9,11 +9,21 @@ pub(super) const LEN_MIN: u32 = if cfg!(test) { 2 } else { 64 };
 impl Planner {
     /// Every route that is wanted over `from` is wanted over `to` from now on. Returns how many.
     pub(crate) fn fail_over(&mut self, from: &NextHopSet, to: &NextHopSet) -> usize {
-        let Some(old) = self.wanted.find(&RouteKind::Unicast(from.clone())) else { return 0 };
-        let to = RouteKind::Unicast(to.clone());
+        if from == to {
+            return 0;
+        }
+        let is_over = |wanted: &Wanted| matches!(&wanted.kind, RouteKind::Unicast(set) if set == from);
+        let over = self.wanted.iter().filter(|(_, wanted, _)| is_over(wanted));
+        // One for each metric that they have.
+        let all: Vec<(SlotId, Option<u32>)> = over.map(|(id, wanted, _)| (id, wanted.metric)).collect();
+        all.into_iter().map(|(old, metric)| self.fail_over_kind(old, to, metric)).sum()
+    }
+
+    fn fail_over_kind(&mut self, old: SlotId, to: &NextHopSet, metric: Option<u32>) -> usize {
+        let to = Wanted { kind: RouteKind::Unicast(to.clone()), metric };
         let new = self.wanted.acquire(&to);
-        self.ask_for(&to);
-        let moved = if new == old { Vec::new() } else { self.routes.ids_where(|e| e.wanted() == Some(old)) };
+        self.ask_for(&to.kind);
+        let moved = self.routes.ids_where(|entry| entry.wanted() == Some(old));
         for id in &moved {
             self.wanted.retain(new);
             self.set_wanted(*id, Some(new));

@@ -66,19 +66,18 @@ impl Planner {
             }
             _ => false,
         };
-        self.wanted.iter().any(|(_, kind, means)| is_kind_on(kind, means))
-            || self.found.iter().any(|(_, content, ())| {
+        self.wanted.iter().any(|(_, wanted, means)| is_kind_on(&wanted.kind, means))
+            || self.found.iter().any(|(_, Found { content, .. }, ())| {
                 content.preferred_source.is_some()
                     || content.hops.iter().any(|hop| hop.interface == interface)
             })
     }
 
     pub(super) fn route_added(&mut self, now: Instant, route: &KernelRoute, protocol: u8) {
-        let is_our_key = route.metric == self.ownership.metric_for(&route.prefix);
+        let is_our_key = self.is_our_key(&route.prefix, route.metric);
         if protocol == self.ownership.protocol {
             if !is_our_key {
-                self.strays.insert((route.prefix, route.metric));
-                self.strays_due = self.may_delete;
+                self.add_stray(route.prefix, route.metric, Some(Arc::clone(&route.content)));
             } else if self.is_settled(&route.prefix) {
                 let id = self.routes.find_or_add(&route.prefix);
                 if !self.is_as_believed(id, route) {
@@ -100,7 +99,7 @@ impl Planner {
     }
 
     pub(super) fn route_removed(&mut self, now: Instant, prefix: IpNet, metric: u32, protocol: u8) {
-        let is_our_key = metric == self.ownership.metric_for(&prefix);
+        let is_our_key = self.is_our_key(&prefix, metric);
         if protocol != self.ownership.protocol {
             self.other_route_changed(Some(&prefix));
             if is_our_key
@@ -118,6 +117,12 @@ impl Planner {
         {
             self.believe_absent(id);
         }
+    }
+
+    /// Whether this is where our route for a prefix is, or would be.
+    fn is_our_key(&self, prefix: &IpNet, metric: u32) -> bool {
+        let configured = || self.ownership.metric_for(prefix, None);
+        metric == self.routes.find(prefix).map_or_else(configured, |id| self.expected_metric(id))
     }
 
     /// The number of a prefix for which we believe to have a route.

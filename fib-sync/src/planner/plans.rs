@@ -6,9 +6,9 @@ impl Planner {
     /// How the kernel is to be asked for a wanted kind, planned once per set of next hops and not per route.
     pub(super) fn plan(&mut self, id: SlotId) -> Result<Arc<Content>, Refusal> {
         if let Some(Means { plan: Plan::Unplanned, .. }) = self.wanted.extra(id)
-            && let Some(kind) = self.wanted.value(id).cloned()
+            && let Some(wanted) = self.wanted.value(id).cloned()
         {
-            let plan = self.make_plan(&kind, true);
+            let plan = self.make_plan(&wanted.kind, true);
             self.set_plan(id, plan);
         }
         match self.wanted.extra(id).map(|means| &means.plan) {
@@ -113,7 +113,7 @@ impl Planner {
         let ids: Vec<SlotId> = self.wanted.iter().map(|(id, _, _)| id).collect();
         let mut has_moved = false;
         for id in ids {
-            let Some(kind) = self.wanted.value(id).cloned() else { continue };
+            let Some(Wanted { kind, .. }) = self.wanted.value(id).cloned() else { continue };
             let Some(means) = self.wanted.extra(id) else { continue };
             if matches!(means.plan, Plan::Unplanned) {
                 continue;
@@ -145,7 +145,7 @@ impl Planner {
         let affected: Vec<SlotId> =
             self.wanted.iter().filter(|(_, _, means)| needs_it(means)).map(|(id, _, _)| id).collect();
         for id in affected {
-            let Some(kind) = self.wanted.value(id).cloned() else { continue };
+            let Some(Wanted { kind, .. }) = self.wanted.value(id).cloned() else { continue };
             self.set_plan(id, Plan::Unplanned);
             let plan = self.make_plan(&kind, may_use_objects);
             self.set_plan(id, plan);

@@ -96,7 +96,7 @@ impl Planner {
                 (Step::Replace, Some(wanted)) => (Verb::Replace, wanted),
                 (Step::Delete, _) => {
                     let prefix = self.routes.prefix(id);
-                    let metric = self.ownership.metric_for(&prefix);
+                    let metric = self.expected_metric(id);
                     sent.resize(ops.len(), Sent::Other);
                     sent.push(Sent::Delete(id));
                     ops.push(Op::DeleteRoute { prefix, metric });
@@ -117,7 +117,9 @@ impl Planner {
         }
         sent.resize(ops.len(), Sent::Other);
         sent.push(Sent::Set(id, wanted));
-        ops.push(Op::SetRoute { prefix: self.routes.prefix(id), verb, content });
+        let prefix = self.routes.prefix(id);
+        let metric = self.wanted_metric(wanted, &prefix);
+        ops.push(Op::SetRoute { prefix, metric, verb, content });
         self.wanted.retain(wanted);
         self.routes.entry_mut(id).put(Flag::InFlight, true);
     }
@@ -130,14 +132,16 @@ impl Planner {
             Believed::Absent => return Presence::Absent,
             Believed::Made(made) => made == wanted,
             Believed::Found(found) => match (self.wanted.value(wanted), self.found.value(found)) {
-                (Some(wanted), Some(found)) => match self.nexthops.wanted_hops(found.nexthop_id) {
-                    // The object may be short of a member for the moment. It counts as what it will be.
-                    Some(hops) => {
-                        let found = Content { hops, ..(**found).clone() };
-                        diff::is_equal(wanted, &found, &self.environment)
+                (Some(Wanted { kind: wanted, .. }), Some(Found { content: found, .. })) => {
+                    match self.nexthops.wanted_hops(found.nexthop_id) {
+                        // The object may be short of a member for the moment. It counts as what it will be.
+                        Some(hops) => {
+                            let found = Content { hops, ..(**found).clone() };
+                            diff::is_equal(wanted, &found, &self.environment)
+                        }
+                        None => diff::is_equal(wanted, found, &self.environment),
                     }
-                    None => diff::is_equal(wanted, found, &self.environment),
-                },
+                }
                 _ => false,
             },
         };
@@ -174,21 +178,10 @@ impl Planner {
 
     /// Adds deletions of routes under other metrics and of unused nexthop objects.
     fn add_cleanup(&mut self, ops: &mut Vec<Op>) {
-        if !self.may_delete {
-            return;
-        }
-        if std::mem::take(&mut self.strays_due) {
-            for (prefix, metric) in &self.strays {
-                // What replaces it comes first.
-                let is_replaced =
-                    self.routes.get(prefix).is_none_or(|e| e.wanted().is_none() || e.has(Flag::InStep));
-                if is_replaced {
-                    ops.push(Op::DeleteRoute { prefix: *prefix, metric: *metric });
-                }
-            }
-        }
-        if self.queue.is_empty() && ops.is_empty() {
-            let in_use: HashSet<u32> = self.found.iter().map(|(_, content, ())| content.nexthop_id).collect();
+        self.delete_strays(ops);
+        if self.may_collect() && self.queue.is_empty() && ops.is_empty() {
+            let in_use: HashSet<u32> =
+                self.found.iter().map(|(_, found, ())| found.content.nexthop_id).collect();
             self.nexthops.collect_garbage(|id| in_use.contains(&id), ops);
         }
     }

@@ -90,11 +90,6 @@ impl<T: Hash + Eq + Clone, X: Default> Slots<T, X> {
         self.slots.get(id.0 as usize).and_then(Option::as_ref).map_or(0, |slot| slot.references)
     }
 
-    /// The number of `value`, if it is in use. No reference is added.
-    pub(super) fn find(&self, value: &T) -> Option<SlotId> {
-        self.ids.get(value).copied().map(SlotId)
-    }
-
     pub(super) fn value(&self, id: SlotId) -> Option<&T> {
         self.slots.get(id.0 as usize)?.as_ref().map(|slot| &slot.value)
     }

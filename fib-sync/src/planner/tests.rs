@@ -115,7 +115,12 @@ impl Pair {
     }
 
     fn set(&mut self, prefix: &str, kind: &RouteKind) {
-        self.planner.apply(Change::Set(Route { prefix: net(prefix), kind: kind.clone() }));
+        self.planner.apply(Change::Set(Route { prefix: net(prefix), kind: kind.clone(), metric: None }));
+    }
+
+    fn set_at(&mut self, prefix: &str, kind: &RouteKind, metric: u32) {
+        let route = Route { prefix: net(prefix), kind: kind.clone(), metric: Some(metric) };
+        self.planner.apply(Change::Set(route));
     }
 
     fn events(&mut self) -> Vec<FibEvent> {
@@ -301,6 +306,115 @@ fn a_restart_changes_nothing_and_sweeps_only_after_convergence() {
     let ops = pair.kernel.take_operations();
     assert_eq!(ops, [Op::DeleteRoute { prefix: net("10.1.3.0/24"), metric: METRIC }]);
     assert_eq!(pair.events().last(), Some(&FibEvent::Swept { count: 1 }));
+}
+
+#[test]
+fn a_route_with_another_metric_is_there_before_the_old_one_goes() {
+    let mut pair = Pair::new();
+    let (kind, v6) = (via(&["10.0.0.2"]), via(&["fd00::2"]));
+    pair.set("10.1.0.0/24", &kind);
+    pair.set_at("fd01::/64", &v6, 0);
+    pair.settle();
+    assert_eq!(pair.kernel.routes(OURS), [(net("10.1.0.0/24"), METRIC), (net("fd01::/64"), 1024)]);
+    pair.kernel.take_operations();
+    // Neither waits for the owner to have said everything: it has said this.
+    pair.set_at("10.1.0.0/24", &kind, 50);
+    pair.set_at("fd01::/64", &v6, 1024);
+    pair.settle();
+    let ops = pair.route_ops();
+    assert!(
+        matches!(
+            &ops[..],
+            [
+                Op::SetRoute { metric: 50, verb: Verb::Create, .. },
+                // 0 is 1024 there, so that nothing is deleted.
+                Op::SetRoute { metric: 1024, verb: Verb::Replace, .. },
+                Op::DeleteRoute { metric: METRIC, .. },
+            ]
+        ),
+        "{ops:?}"
+    );
+    assert_eq!(pair.kernel.routes(OURS), [(net("10.1.0.0/24"), 50), (net("fd01::/64"), 1024)]);
+    assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
+    let kept: Vec<FibEvent> =
+        pair.events().into_iter().filter(|event| matches!(event, FibEvent::Swept { .. })).collect();
+    assert_eq!(kept, []);
+    pair.planner.apply(Change::Remove(net("10.1.0.0/24")));
+    pair.planner.apply(Change::Remove(net("fd01::/64")));
+    pair.planner.converged();
+    pair.settle();
+    assert_eq!(pair.kernel.route_count(OURS), 0);
+    assert_eq!(pair.kernel.nexthop_ids(), []);
+}
+
+#[test]
+fn a_metric_that_comes_back_finds_its_route() {
+    let mut pair = Pair::new();
+    let kind = via(&["10.0.0.2"]);
+    pair.set("10.1.0.0/24", &kind);
+    pair.settle();
+    pair.planner.converged();
+    // The first request is out when the owner changes its mind, again and again.
+    for metric in [50, METRIC, 50, 60, METRIC] {
+        pair.set_at("10.1.0.0/24", &kind, metric);
+        pair.step();
+    }
+    pair.settle();
+    assert_eq!(pair.kernel.routes(OURS), [(net("10.1.0.0/24"), METRIC)]);
+    assert!(pair.planner.status().is_in_step());
+}
+
+#[test]
+fn the_old_metric_stays_while_somebody_else_has_the_new_one() {
+    let mut pair = Pair::new();
+    let (kind, other) = (via(&["10.0.0.2"]), via(&["10.0.1.2"]));
+    pair.set("10.1.0.0/24", &kind);
+    pair.settle();
+    pair.planner.converged();
+    pair.kernel.add_route(net("10.1.0.0/24"), 50, THEIRS);
+    pair.set_at("10.1.0.0/24", &other, 50);
+    pair.settle_with_retries();
+    assert_eq!(pair.planner.status().conflicts, 1);
+    assert_eq!(pair.kernel.routes(OURS), [(net("10.1.0.0/24"), METRIC)]);
+    assert_ne!(pair.kernel.nexthop_ids(), [], "what it goes over stays too");
+    pair.kernel.remove_route(net("10.1.0.0/24"), 50);
+    pair.settle_with_retries();
+    assert_eq!(pair.kernel.routes(OURS), [(net("10.1.0.0/24"), 50)]);
+    assert_eq!(pair.kernel.overwritten_count(), 0);
+    assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
+}
+
+#[test]
+fn routes_of_an_earlier_run_are_adopted_under_the_metrics_that_they_have() {
+    let mut pair = Pair::new();
+    for index in 0..4 {
+        pair.set_at(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]), 2_147_483_547);
+    }
+    // What another program with our protocol id left, without a metric.
+    pair.kernel.add_route(net("10.2.0.0/24"), 0, OURS);
+    pair.settle();
+    pair.kernel.take_operations();
+    pair.restart();
+    pair.settle();
+    assert_eq!(pair.planner.status().leftover, 5);
+    for index in 0..3 {
+        pair.set_at(&format!("10.1.{index}.0/24"), &via(&["10.0.0.2"]), 2_147_483_547);
+    }
+    pair.set("10.2.0.0/24", &RouteKind::Blackhole);
+    pair.settle();
+    let ops = pair.route_ops();
+    assert!(
+        matches!(
+            &ops[..],
+            [Op::SetRoute { metric: METRIC, verb: Verb::Create, .. }, Op::DeleteRoute { metric: 0, .. },]
+        ),
+        "only what has another metric is written: {ops:?}"
+    );
+    assert_eq!((pair.planner.status().installed, pair.planner.status().leftover), (4, 1));
+    pair.planner.converged();
+    pair.settle();
+    assert!(pair.planner.status().is_in_step());
+    assert_eq!(pair.kernel.route_count(OURS), 4);
 }
 
 #[test]

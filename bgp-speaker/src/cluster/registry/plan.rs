@@ -2,7 +2,7 @@
 
 use super::{NodeRecord, NodeRole, Registry, SCHEMA_VERSION, node_key};
 use crate::cluster::Problem;
-use crate::config::{AnnouncementKind, Neighbor, Role, SpeakerConfig};
+use crate::config::{AnnouncementKind, Neighbor, Role, SpeakerConfig, at_address};
 use bgp_proto::Asn;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -84,7 +84,9 @@ pub(super) fn plan(
             continue;
         }
         // What the configuration says of a neighbour, and the first name of an address, come first.
-        config.neighbors.entry(neighbor.address).or_insert(neighbor);
+        if at_address(&config.neighbors, neighbor.address).next().is_none() {
+            config.neighbors.insert(neighbor.id(), neighbor);
+        }
     }
     Ok((config, problems))
 }

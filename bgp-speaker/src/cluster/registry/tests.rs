@@ -118,9 +118,15 @@ fn a_session_uses_the_family_that_both_have() {
     let registry = cluster(&[("a", dual.clone(), None), ("b", six.clone(), None), ("c", base(3), None)]);
     let (config, problems) = registry.plan(&local("a"), &dual).unwrap();
     assert_eq!(problems, []);
-    let six_of_a = &config.neighbors[&"fd00::2".parse::<IpAddr>().unwrap()];
+    let six_of_a = &config.neighbors[&"fd00::2".parse::<IpAddr>().unwrap().into()];
     assert_eq!((six_of_a.port, six_of_a.local_address), (179, Some("fd00::1".parse().unwrap())));
-    assert_eq!(config.neighbors[&"10.0.0.3".parse::<IpAddr>().unwrap()].port, 1790);
+    let ports: Vec<u16> = config
+        .neighbors
+        .values()
+        .filter(|n| n.address == "10.0.0.3".parse::<IpAddr>().unwrap())
+        .map(|n| n.port)
+        .collect();
+    assert_eq!(ports, [1790]);
     let (config, problems) = registry.plan(&local("b"), &six).unwrap();
     assert_eq!(config.neighbors.len(), 1);
     assert_eq!(
@@ -143,7 +149,7 @@ fn another_as_is_an_external_neighbour() {
 fn what_the_configuration_says_of_a_neighbour_comes_first() {
     let mut own = base(1);
     let listed = crate::config::Neighbor::ibgp("10.0.0.2".parse().unwrap()).passive();
-    own.neighbors.insert(listed.address, listed.clone());
+    own.neighbors.insert(listed.id(), listed.clone());
     let registry = cluster(&[("a", own.clone(), None), ("b", base(2), None)]);
     let (config, _) = registry.plan(&local("a"), &own).unwrap();
     assert_eq!(config.neighbors.values().collect::<Vec<_>>(), [&listed]);

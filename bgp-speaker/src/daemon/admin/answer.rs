@@ -1,5 +1,6 @@
 //! Errors of the admin API, each with its status code.
 
+use crate::config::NeighborError;
 use crate::daemon::desired::DesiredError;
 use crate::daemon::file::{FileError, Problem};
 use crate::speaker::{ApplyError, QueryError, Stopped};
@@ -75,7 +76,7 @@ impl From<Stopped> for ApiError {
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::UnknownNeighbor(address) => unknown_neighbor(&address.to_string()),
+            QueryError::Neighbor(error) => error.into(),
             QueryError::Stopped(_) => Self::stopped(),
         }
     }
@@ -124,9 +125,13 @@ impl From<BytesRejection> for ApiError {
     }
 }
 
-/// The neighbour is not there.
-pub(super) fn unknown_neighbor(address: &str) -> ApiError {
-    ApiError::not_found(format!(
-        "there is no neighbour {address}; the list of all neighbours shows which there are"
-    ))
+impl From<NeighborError> for ApiError {
+    fn from(error: NeighborError) -> Self {
+        match error {
+            NeighborError::Unknown(_) => {
+                Self::not_found(format!("{error}; the list of all neighbours shows which there are"))
+            }
+            NeighborError::Ambiguous { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
+        }
+    }
 }

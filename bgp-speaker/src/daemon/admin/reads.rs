@@ -1,8 +1,9 @@
 //! Endpoints that change nothing.
 
 use super::Admin;
-use super::answer::{ApiError, unknown_neighbor};
+use super::answer::ApiError;
 use crate::cluster::registry::NodeRecord;
+use crate::config::{NeighborError, NeighborId, NeighborRef, resolve};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
 use crate::view::{
@@ -15,7 +16,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,18 +71,40 @@ pub(super) async fn nodes(
     Ok(Json(nodes.clone()))
 }
 
-pub(super) async fn neighbors(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<NeighborView>>, ApiError> {
-    Ok(Json(admin.handle.neighbors().await?))
+/// `?address=` leaves those of one address, with `ADDRESS:PORT` of one port.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NeighborsParams {
+    address: Option<String>,
+}
+
+pub(super) async fn neighbors(
+    State(admin): State<Arc<Admin>>,
+    params: Result<Query<NeighborsParams>, QueryRejection>,
+) -> Result<Json<Vec<NeighborView>>, ApiError> {
+    let wanted = params?.0.address.map(|text| neighbor_ref(&text)).transpose()?;
+    let mut neighbors = admin.handle.neighbors().await?;
+    neighbors.retain(|neighbor| match (wanted, id_of(neighbor)) {
+        (Some(wanted), Some(id)) => wanted.matches(id),
+        (wanted, _) => wanted.is_none(),
+    });
+    Ok(Json(neighbors))
+}
+
+fn id_of(neighbor: &NeighborView) -> Option<NeighborId> {
+    Some(NeighborId { address: neighbor.address.parse().ok()?, port: neighbor.port })
 }
 
 pub(super) async fn neighbor(
     State(admin): State<Arc<Admin>>,
     Path(address): Path<String>,
 ) -> Result<Json<NeighborView>, ApiError> {
-    let wanted = neighbor_address(&address)?.to_string();
-    let neighbors = admin.handle.neighbors().await?;
-    let found = neighbors.into_iter().find(|neighbor| neighbor.address == wanted);
-    found.map(Json).ok_or_else(|| unknown_neighbor(&wanted))
+    let wanted = neighbor_ref(&address)?;
+    let neighbors = admin.handle.neighbors().await?.into_iter();
+    let mut by_id: BTreeMap<NeighborId, NeighborView> =
+        neighbors.filter_map(|neighbor| Some((id_of(&neighbor)?, neighbor))).collect();
+    let id = resolve(&by_id, wanted)?;
+    by_id.remove(&id).map(Json).ok_or_else(|| NeighborError::Unknown(wanted).into())
 }
 
 pub(super) async fn fib(State(admin): State<Arc<Admin>>) -> Json<Option<FibDetailsView>> {
@@ -109,7 +131,7 @@ impl RoutesParams {
     fn into_query(self) -> Result<RouteQuery, ApiError> {
         let given = |text: &String| !text.is_empty();
         let prefix = self.prefix.filter(given).map(|text| prefix_from_text(&text)).transpose();
-        let neighbor = self.neighbor.filter(given).map(|text| neighbor_address(&text)).transpose()?;
+        let neighbor = self.neighbor.filter(given).map(|text| neighbor_ref(&text)).transpose()?;
         let table = self.table.unwrap_or_default();
         match (table, neighbor) {
             (RouteTable::Received | RouteTable::Advertised, None) => {
@@ -167,11 +189,13 @@ pub(super) async fn explain(
     let params = params?.0;
     let prefix = prefix_from_text(&params.prefix)
         .map_err(|error| ApiError::bad_request(format!("prefix: {error}")))?;
-    let to = params.to.filter(|text| !text.is_empty()).map(|text| neighbor_address(&text)).transpose()?;
+    let to = params.to.filter(|text| !text.is_empty()).map(|text| neighbor_ref(&text)).transpose()?;
     Ok(Json(admin.handle.explain(prefix, to).await?))
 }
 
-/// A neighbour's address out of a path or query.
-pub(super) fn neighbor_address(text: &str) -> Result<IpAddr, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request(format!("\"{}\" is not an address", text.escape_debug())))
+/// A neighbour out of a path or query: `ADDRESS` or `ADDRESS:PORT`.
+pub(super) fn neighbor_ref(text: &str) -> Result<NeighborRef, ApiError> {
+    text.parse().map_err(|_| {
+        ApiError::bad_request(format!("\"{}\" is not an address, nor ADDRESS:PORT", text.escape_debug()))
+    })
 }

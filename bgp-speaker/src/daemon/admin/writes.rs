@@ -2,7 +2,7 @@
 
 use super::Admin;
 use super::answer::ApiError;
-use super::reads::neighbor_address;
+use super::reads::neighbor_ref;
 use crate::config::{Announcement, AnnouncementKind};
 use crate::daemon::desired::DesiredError;
 use crate::daemon::desired::Reloaded;
@@ -55,17 +55,17 @@ pub(super) async fn neighbor_action(
     State(admin): State<Arc<Admin>>,
     Path((address, action)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let address = neighbor_address(&address)?;
+    let wanted = neighbor_ref(&address)?;
     match action.as_str() {
-        "reset" => admin.handle.reset(address).await?,
-        "refresh" => admin.handle.refresh(address).await?,
+        "reset" => admin.handle.reset(wanted).await?,
+        "refresh" => admin.handle.refresh(wanted).await?,
         "enable" | "disable" => {
             let enabled = action == "enable";
-            to_the_end(async move { admin.desired.lock().await.set_enabled(address, enabled).await }).await?;
+            to_the_end(async move { admin.desired.lock().await.set_enabled(wanted, enabled).await }).await?;
         }
         _ => return Err(ApiError::not_found("a neighbour can be: reset, refresh, enable, disable")),
     }
-    tracing::info!(neighbor = %address, action, "neighbour changed through the admin API");
+    tracing::info!(neighbor = %wanted, action, "neighbour changed through the admin API");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,12 +3,12 @@
 use super::client::with_query;
 use super::output::{print, print_json};
 use super::{Failure, ReadArgs};
+use crate::config::NeighborRef;
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::human::{Colour, colours_wanted, paint};
 use crate::view::{ExplainView, ExplainedExport, ExplainedPath};
 use clap::Args;
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 /// So many neighbours that fare alike are named.
 const NAMED_MAX: usize = 4;
@@ -19,8 +19,8 @@ pub(super) struct ExplainArgs {
     #[arg(value_parser = prefix_from_text)]
     prefix: IpNet,
     /// Only what this neighbour is told
-    #[arg(long, value_name = "ADDRESS")]
-    to: Option<IpAddr>,
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    to: Option<NeighborRef>,
     #[command(flatten)]
     read: ReadArgs,
 }

@@ -1,17 +1,19 @@
-//! `neighbors`: a table, or all about one.
+//! `neighbors`: a table, or all about those of one address.
 
+use super::client::with_query;
 use super::output::{facts, print, print_json};
 use super::{Failure, ReadArgs};
+use crate::config::{BGP_PORT, NeighborRef};
 use crate::daemon::human::{Align, Colour, Table, age, colours_wanted, paint, state_colour};
 use crate::view::{NeighborView, PrefixCounts};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 #[derive(Debug, Args)]
 pub(super) struct NeighborsArgs {
-    /// Only this neighbour, with everything about it
-    address: Option<IpAddr>,
+    /// Only this neighbour, with everything about it; of several with one address, ADDRESS:PORT names one
+    #[arg(value_name = "ADDRESS")]
+    neighbor: Option<NeighborRef>,
     #[command(flatten)]
     read: ReadArgs,
 }
@@ -19,10 +21,19 @@ pub(super) struct NeighborsArgs {
 pub(super) async fn neighbors(args: &NeighborsArgs) -> Result<(), Failure> {
     let client = args.read.daemon.client();
     let colours = colours_wanted();
-    match args.address {
-        Some(address) => {
-            let neighbor: NeighborView = client.get(&format!("/v1/neighbors/{address}")).await?;
-            if args.read.json { print_json(&neighbor) } else { print(&render_one(&neighbor, colours)) }
+    match args.neighbor {
+        Some(wanted) => {
+            let target = with_query("/v1/neighbors", [("address", wanted.to_string())]);
+            let neighbors: Vec<NeighborView> = client.get(&target).await?;
+            let render = |neighbor| render_one(neighbor, colours);
+            match &neighbors[..] {
+                [] => Err(Failure::Failed(format!(
+                    "there is no neighbour {wanted}; the list of all neighbours shows which there are"
+                ))),
+                [only] if args.read.json => print_json(only),
+                several if args.read.json => print_json(&several),
+                some => print(&some.iter().map(render).collect::<Vec<_>>().join("\n")),
+            }
         }
         None => {
             let neighbors: Vec<NeighborView> = client.get("/v1/neighbors").await?;
@@ -35,7 +46,11 @@ fn render_all(neighbors: &[NeighborView], colours: bool) -> String {
     if neighbors.is_empty() {
         return "no neighbours\n".to_owned();
     }
-    let has_names = neighbors.iter().any(|neighbor| neighbor.name != neighbor.address);
+    let called = addresses(neighbors);
+    let name = |neighbor: &NeighborView, called: &str| {
+        if neighbor.name == called { String::new() } else { neighbor.name.clone() }
+    };
+    let has_names = neighbors.iter().zip(&called).any(|(neighbor, called)| neighbor.name != *called);
     let mut table = Table::new(vec![
         ("NEIGHBOR", Align::Left),
         (if has_names { "NAME" } else { "" }, Align::Left),
@@ -48,11 +63,11 @@ fn render_all(neighbors: &[NeighborView], colours: bool) -> String {
         ("ADVERTISED", Align::Right),
         ("NOTE", Align::Left),
     ]);
-    for neighbor in neighbors {
+    for (neighbor, called) in neighbors.iter().zip(called) {
         let plain = |text: String| (text, Colour::Plain);
         table.row(vec![
-            plain(neighbor.address.clone()),
-            plain(if neighbor.name == neighbor.address { String::new() } else { neighbor.name.clone() }),
+            plain(called.clone()),
+            plain(name(neighbor, &called)),
             plain(neighbor.remote_as.to_string()),
             plain(neighbor.role.clone()),
             (neighbor.state.clone(), state_colour(&neighbor.state)),
@@ -64,6 +79,25 @@ fn render_all(neighbors: &[NeighborView], colours: bool) -> String {
         ]);
     }
     table.render(colours)
+}
+
+/// What the first column says: addresses, with ports where there is no telling otherwise. Equal addresses are next to
+/// each other.
+fn addresses(neighbors: &[NeighborView]) -> Vec<String> {
+    let is_shared = |index: usize| {
+        let address = |index: usize| neighbors.get(index).map(|neighbor| &neighbor.address);
+        let before = index.checked_sub(1).and_then(address);
+        before == address(index) || address(index + 1) == address(index)
+    };
+    let named = neighbors.iter().enumerate().map(|(index, neighbor)| {
+        if is_shared(index) { with_port(neighbor) } else { neighbor.address.clone() }
+    });
+    named.collect()
+}
+
+fn with_port(neighbor: &NeighborView) -> String {
+    let NeighborView { address, port, .. } = neighbor;
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 fn total(neighbor: &NeighborView, count: fn(&PrefixCounts) -> u64) -> u64 {
@@ -98,6 +132,7 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
         ("slow", yes(neighbor.slow, "yes; it gets the latest state whenever it reads")),
         ("its AS", Some(neighbor.remote_as.to_string())),
         ("our AS", Some(neighbor.local_as.to_string())),
+        ("its port", (neighbor.port != BGP_PORT).then(|| neighbor.port.to_string())),
         ("role", Some(neighbor.role.clone())),
         (
             "comes from",
@@ -146,6 +181,7 @@ mod tests {
     fn neighbor() -> NeighborView {
         NeighborView {
             address: "10.0.0.2".to_owned(),
+            port: BGP_PORT,
             name: "spine-1".to_owned(),
             remote_as: 64512,
             local_as: 64512,
@@ -182,6 +218,22 @@ mod tests {
         assert!(text.contains(" spine-1 "), "{text}");
         assert!(text.contains("3m12s"), "{text}");
         assert_eq!(render_all(&[], false), "no neighbours\n");
+    }
+
+    #[test]
+    fn neighbours_of_one_address_are_told_by_their_ports() {
+        let at = |address: &str, port| NeighborView { address: address.to_owned(), port, ..neighbor() };
+        let named = [
+            at("10.0.0.1", 150),
+            at("10.0.0.1", 166),
+            at("10.0.0.2", 1790),
+            at("fd00::2", 1),
+            at("fd00::2", 2),
+        ];
+        assert_eq!(
+            addresses(&named),
+            ["10.0.0.1:150", "10.0.0.1:166", "10.0.0.2", "[fd00::2]:1", "[fd00::2]:2"]
+        );
     }
 
     #[test]

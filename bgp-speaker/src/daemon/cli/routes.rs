@@ -3,13 +3,13 @@
 use super::client::with_query;
 use super::output::{facts, print, print_json};
 use super::{Failure, ReadArgs};
+use crate::config::NeighborRef;
 use crate::daemon::admin::{ROUTES_LIMIT_MAX, RoutesAnswer};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::human::{Align, Colour, Table, colours_wanted, paint};
 use crate::view::RouteView;
 use clap::Args;
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 #[derive(Debug, Args)]
 pub(super) struct RoutesArgs {
@@ -17,11 +17,11 @@ pub(super) struct RoutesArgs {
     #[arg(value_parser = prefix_from_text)]
     prefix: Option<IpNet>,
     /// What this neighbour told us
-    #[arg(long, value_name = "ADDRESS", group = "table")]
-    received: Option<IpAddr>,
+    #[arg(long, value_name = "ADDRESS[:PORT]", group = "table")]
+    received: Option<NeighborRef>,
     /// What we told this neighbour
-    #[arg(long, value_name = "ADDRESS", group = "table")]
-    advertised: Option<IpAddr>,
+    #[arg(long, value_name = "ADDRESS[:PORT]", group = "table")]
+    advertised: Option<NeighborRef>,
     /// Best routes only
     #[arg(long, group = "table")]
     best: bool,

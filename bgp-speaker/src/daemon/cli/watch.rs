@@ -57,7 +57,8 @@ impl Change {
     }
 }
 
-type Sessions = BTreeMap<String, NeighborView>;
+/// By address and port.
+type Sessions = BTreeMap<(String, u16), NeighborView>;
 type Routes = BTreeMap<String, RouteView>;
 
 pub(super) async fn watch(args: &WatchArgs) -> Result<(), Failure> {
@@ -94,7 +95,7 @@ pub(super) async fn watch(args: &WatchArgs) -> Result<(), Failure> {
 
 async fn read_sessions(client: &AdminClient) -> Result<Sessions, Failure> {
     let neighbors: Vec<NeighborView> = client.get("/v1/neighbors").await?;
-    Ok(neighbors.into_iter().map(|neighbor| (neighbor.address.clone(), neighbor)).collect())
+    Ok(neighbors.into_iter().map(|neighbor| (id_of(&neighbor), neighbor)).collect())
 }
 
 async fn read_routes(client: &AdminClient) -> Result<Routes, Failure> {
@@ -108,9 +109,13 @@ async fn read_routes(client: &AdminClient) -> Result<Routes, Failure> {
     Ok(list.routes.into_iter().map(|route| (route.prefix.to_string(), route)).collect())
 }
 
+fn id_of(neighbor: &NeighborView) -> (String, u16) {
+    (neighbor.address.clone(), neighbor.port)
+}
+
 fn session_changes(old: &Sessions, new: &Sessions) -> Vec<Change> {
     let came_or_changed = new.values().filter_map(|now| {
-        let before = old.get(&now.address);
+        let before = old.get(&id_of(now));
         // A session that went down and up between two looks has the same state, but a higher count.
         let same =
             before.is_some_and(|b| b.state == now.state && b.established_count == now.established_count);
@@ -122,7 +127,7 @@ fn session_changes(old: &Sessions, new: &Sessions) -> Vec<Change> {
         })
     });
     let went =
-        old.values().filter(|before| !new.contains_key(&before.address)).map(|before| Change::Session {
+        old.values().filter(|before| !new.contains_key(&id_of(before))).map(|before| Change::Session {
             neighbor: before.name.clone(),
             from: Some(before.state.clone()),
             to: None,
@@ -152,7 +157,7 @@ mod tests {
             established_count,
             ..NeighborView::default()
         };
-        [(neighbor.address.clone(), neighbor)].into()
+        [(id_of(&neighbor), neighbor)].into()
     }
 
     fn lines(changes: &[Change]) -> Vec<String> {

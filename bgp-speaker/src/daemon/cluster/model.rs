@@ -7,7 +7,7 @@ use crate::cluster::folder::{FileContent, FolderNews};
 use crate::cluster::kubernetes::SourceNews;
 use crate::cluster::registry::{LocalRecord, NODES_PREFIX, NodeRecord, Registry, RegistryError};
 use crate::cluster::{Problem, Update};
-use crate::config::SpeakerConfig;
+use crate::config::{SpeakerConfig, at_address};
 use crate::daemon::file::{EtcdModel, EtcdSection};
 use crate::view::PlanView;
 use calico::Effect;
@@ -336,6 +336,7 @@ fn update_snapshot(snapshot: &mut Snapshot, update: &Update) -> bool {
 fn on_top_of(base: &SpeakerConfig, derived: SpeakerConfig) -> SpeakerConfig {
     let mut config = derived;
     config.graceful_restart = base.graceful_restart;
+    config.neighbors.retain(|id, _| at_address(&base.neighbors, id.address).next().is_none());
     config.neighbors.extend(base.neighbors.clone());
     config.listen_ranges.clone_from(&base.listen_ranges);
     config.announcements.extend(base.announcements.clone());

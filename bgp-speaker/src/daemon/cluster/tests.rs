@@ -251,7 +251,7 @@ fn passwords_and_workloads_come_from_beside_the_datastore() {
     model.take(&News::Datastore(Update::Listed { entries, revision: 7 }));
     model.take(&News::EndpointStatus(FolderNews::Changed(Vec::new())));
     model.take(&objects(&[]));
-    let mesh: std::net::IpAddr = "10.0.0.2".parse().unwrap();
+    let mesh = crate::config::NeighborId::from("10.0.0.2".parse::<std::net::IpAddr>().unwrap());
     let mesh_password = |model: &mut Model| {
         let config = model.settle(&file.speaker).unwrap();
         config.neighbors[&mesh].options.password.as_ref().map(|password| password.expose().to_owned())
@@ -273,7 +273,7 @@ fn passwords_and_workloads_come_from_beside_the_datastore() {
 
     assert!(model.take(&status_file(&json!({"bgpPeerName": "tenant", "ipv4Nets": ["10.6.0.7/32"]}))));
     let config = model.settle(&file.speaker).unwrap();
-    assert!(config.neighbors[&"10.6.0.7".parse::<std::net::IpAddr>().unwrap()].passive);
+    assert!(config.neighbors[&"10.6.0.7".parse::<std::net::IpAddr>().unwrap().into()].passive);
     let unreadable = FileContent::Unreadable("too large".to_owned());
     let change = FileChange { name: "w".to_owned(), content: unreadable };
     assert!(!model.take(&News::EndpointStatus(FolderNews::Changed(vec![change]))));

@@ -206,7 +206,7 @@ impl<'a> NeighborKeys<'a> {
             local_address: neighbor.local_address,
             passive: neighbor.passive,
             enabled: neighbor.enabled,
-            session: SessionKeys::of(config, &neighbor.options, &neighbor.address.to_string()),
+            session: SessionKeys::of(config, &neighbor.options, &neighbor.id().to_string()),
         }
     }
 }

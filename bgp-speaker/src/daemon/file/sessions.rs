@@ -3,7 +3,9 @@
 use super::filters::policy;
 use super::reader::{Reader, Section};
 use super::values;
-use crate::config::{AddPaths, Family, ListenRange, Neighbor, NextHopMode, Role, Secret, SessionOptions};
+use crate::config::{
+    AddPaths, Family, ListenRange, Neighbor, NeighborId, NextHopMode, Role, Secret, SessionOptions,
+};
 use crate::daemon::advice::io_text;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,13 +30,13 @@ impl<'a> Sessions<'a> {
         Self { reader, directory, filter_names, password_files: BTreeMap::new() }
     }
 
-    /// Where the passwords came from, by neighbour address or range prefix.
+    /// Where the passwords came from, by neighbour address and port or range prefix.
     pub(super) fn into_password_files(self) -> BTreeMap<String, PathBuf> {
         self.password_files
     }
 
-    /// Every neighbour that has an address of its own.
-    pub(super) fn neighbors(&mut self, sections: Vec<Section<'_>>) -> BTreeMap<IpAddr, Neighbor> {
+    /// Every neighbour that has an address and port of its own.
+    pub(super) fn neighbors(&mut self, sections: Vec<Section<'_>>) -> BTreeMap<NeighborId, Neighbor> {
         let mut neighbors = BTreeMap::new();
         let mut paths = BTreeMap::new();
         for mut section in sections {
@@ -44,12 +46,12 @@ impl<'a> Sessions<'a> {
             read_addressing(&mut section, &mut neighbor);
             let (options, password_file) = self.options(&mut section);
             neighbor.options = options;
-            if let Some(address) = address
-                && self.is_first(&section, "address", address, &mut paths)
-            {
-                self.reader.alias(format!("neighbors.{address}"), section.path());
-                self.password_files.extend(password_file.map(|file| (address.to_string(), file)));
-                neighbors.insert(address, neighbor);
+            let id = neighbor.id();
+            if address.is_some() && self.is_first(&section, "address", id, &mut paths) {
+                self.reader.alias(format!("neighbors.{}", id.address), section.path());
+                self.reader.alias(format!("neighbors.{id}"), section.path());
+                self.password_files.extend(password_file.map(|file| (id.to_string(), file)));
+                neighbors.insert(id, neighbor);
             }
             section.finish();
         }

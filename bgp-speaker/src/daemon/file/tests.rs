@@ -185,6 +185,34 @@ per_neighbor_metrics = true
 "#;
 
 #[test]
+fn neighbours_of_one_address_differ_in_their_port_and_share_a_password() {
+    let file = |name: &str| std::env::temp_dir().join(format!("bgp-password-{name}-{}", std::process::id()));
+    for (name, password) in [("a", "one"), ("b", "two")] {
+        std::fs::write(file(name), password).unwrap();
+    }
+    let text = |second: &str| {
+        let secret = |name: &str| format!("password_file = \"{}\"\n", file(name).display());
+        format!(
+            "router_id = \"10.0.0.1\"\n[[neighbors]]\naddress = \"10.0.0.2\"\n{}\
+             [[neighbors]]\naddress = \"10.0.0.2\"\nport = 1790\n{}",
+            secret("a"),
+            secret(second)
+        )
+    };
+    let config = parse(&text("a")).unwrap();
+    let ids: Vec<String> = config.speaker.neighbors.keys().map(ToString::to_string).collect();
+    assert_eq!(ids, ["10.0.0.2:179", "10.0.0.2:1790"]);
+    let problem = &problems(&text("b"))[..];
+    for name in ["a", "b"] {
+        std::fs::remove_file(file(name)).unwrap();
+    }
+    assert!(
+        matches!(problem, [one] if one.contains("neighbors[1].password") && one.contains("one password")),
+        "{problem:?}"
+    );
+}
+
+#[test]
 fn every_key_is_read() {
     let config = parse(FULL).unwrap();
     let speaker = &config.speaker;
@@ -193,7 +221,12 @@ fn every_key_is_read() {
     assert_eq!(speaker.local_addresses.len(), 2);
     assert!(!speaker.graceful_restart.enabled);
     assert_eq!(speaker.graceful_restart.selection_deferral.as_secs(), 30);
-    let first = &speaker.neighbors[&"10.0.0.2".parse::<IpAddr>().unwrap()];
+    let mut neighbors = speaker.neighbors.values();
+    let (first, second) = (neighbors.next().unwrap(), neighbors.next().unwrap());
+    assert_eq!(
+        (first.address.to_string().as_str(), second.address.to_string().as_str()),
+        ("10.0.0.2", "fd00::2")
+    );
     assert_eq!(
         (first.name.as_str(), first.port, first.passive, first.enabled),
         ("spine \"one\"", 1790, true, false)
@@ -201,7 +234,6 @@ fn every_key_is_read() {
     assert_eq!(first.options.next_hop, NextHopMode::SelfAddress);
     assert_eq!(first.options.role, Role::Client);
     assert_eq!(first.options.ttl_security, Some(1));
-    let second = &speaker.neighbors[&"fd00::2".parse::<IpAddr>().unwrap()];
     assert_eq!(second.options.local_as.unwrap().0, 65000);
     assert_eq!(speaker.listen_ranges[0].max_sessions, 50);
     assert_eq!(first.options.export, PolicyRef::Filters(vec!["in".to_owned(), "out".to_owned()]));
@@ -315,7 +347,7 @@ protocol = 2
             "bgp.toml:3:55: listen[3]: 0.0.0.0:179 is listed twice",
             "bgp.toml:4:13: router_id: \"10.0.0\" is not an identifier such as \"10.0.0.1\"",
             "bgp.toml:8:1: neighbors[0].remot_as: unknown key; did you mean \"remote_as\"?",
-            "bgp.toml:11:11: neighbors[1].address: 10.0.0.2 is already neighbors[0] (line 6)",
+            "bgp.toml:11:11: neighbors[1].address: 10.0.0.2:179 is already neighbors[0] (line 6)",
             "bgp.toml:12:8: neighbors[1].port: 0 is out of range; use 1 to 65535",
             "bgp.toml:13:8: neighbors[1].role: \"clinet\" is unknown; did you mean \"client\"?",
             "bgp.toml:14:1: neighbors[1].colour: unknown key; known keys here: address, name, port, local_address, \

@@ -1,7 +1,10 @@
 //! From one configuration to another: the steps of [`diff`], carried out.
 
 use super::Engine;
-use crate::config::{Announcement, Family, Neighbor, SpeakerConfig, Step, StepAction, diff};
+use crate::config::{
+    Announcement, Family, Neighbor, NeighborError, NeighborRef, SpeakerConfig, Step, StepAction, at_address,
+    diff, resolve,
+};
 use crate::engine::policy::Policy;
 use crate::engine::rib::{Announced, Change, Path, Rib, Source};
 use crate::engine::time::MonoTime;
@@ -31,9 +34,9 @@ impl Engine {
         }
         self.ribs.iter_mut().for_each(Rib::resume_deferred);
         for step in steps {
-            let address = step.target.parse::<IpAddr>().ok();
+            let neighbor = step.target.parse::<NeighborRef>().ok();
             let prefix = step.target.parse::<IpNet>().ok();
-            match (step.action, address, prefix) {
+            match (step.action, neighbor, prefix) {
                 (StepAction::Announce | StepAction::Withdraw, _, Some(prefix)) => self.originate(prefix),
                 (
                     StepAction::Fib
@@ -43,7 +46,7 @@ impl Engine {
                     | StepAction::Withdraw,
                     ..,
                 ) => {}
-                (action, Some(address), _) => self.change_neighbor(now, action, address),
+                (action, Some(wanted), _) => self.change_neighbor(now, action, wanted),
                 (action, None, Some(range)) => self.change_range(now, action, range),
                 (_, None, None) => debug_assert!(false, "a session step names an address or a prefix"),
             }
@@ -53,12 +56,13 @@ impl Engine {
         self.look_at_convergence(now);
     }
 
-    fn change_neighbor(&mut self, now: MonoTime, action: StepAction, address: IpAddr) {
-        let source = self.by_address.get(&address).copied();
-        let Some(neighbor) = self.config.neighbors.get(&address).cloned() else {
-            return self.remove(now, source);
+    fn change_neighbor(&mut self, now: MonoTime, action: StepAction, wanted: NeighborRef) {
+        let known = self.find(wanted).ok();
+        let listed = resolve(&self.config.neighbors, wanted).ok();
+        let Some(neighbor) = listed.and_then(|id| self.config.neighbors.get(&id)).cloned() else {
+            return self.remove(now, known);
         };
-        match source {
+        match known.or_else(|| self.dynamic_at(wanted.address)) {
             None => _ = self.add_peer(now, neighbor, None),
             // Known from a range until now.
             Some(source) if action == StepAction::AddSession => {
@@ -66,6 +70,12 @@ impl Engine {
             }
             Some(source) => self.change_session(now, source, neighbor, None, action),
         }
+    }
+
+    /// The peer with this address that a range admitted; it has the address for itself.
+    fn dynamic_at(&self, address: IpAddr) -> Option<Source> {
+        let mut peers = at_address(&self.by_id, address).filter_map(|(_, source)| self.peer(*source));
+        peers.find(|peer| peer.range.is_some()).map(|peer| peer.source)
     }
 
     fn change_range(&mut self, now: MonoTime, action: StepAction, range: IpNet) {
@@ -133,10 +143,12 @@ impl Engine {
         let was_connecting = peer.connects();
         let is_enabled = neighbor.enabled;
         peer.import = import;
+        let ids = (peer.neighbor.id(), neighbor.id());
         peer.neighbor = neighbor;
         let before = std::mem::replace(&mut peer.range, range);
         let starts = peer.connects() && !was_connecting && peer.established.is_none();
         self.count_member(before, range);
+        self.rename(source, ids.0, ids.1);
         if !is_enabled {
             self.stop_peer(now, source, &Notification::administrative_shutdown(""));
         } else if needs_reset {
@@ -248,21 +260,27 @@ impl Engine {
         self.flush_groups(family);
     }
 
-    /// Closes and reopens a neighbour's session; `false` if there is no such neighbour.
-    pub fn reset(&mut self, now: MonoTime, address: IpAddr) -> bool {
-        let Some(source) = self.by_address.get(&address).copied() else { return false };
+    /// Closes and reopens a neighbour's session.
+    ///
+    /// # Errors
+    /// There is no such neighbour, or more than one.
+    pub fn reset(&mut self, now: MonoTime, neighbor: NeighborRef) -> Result<(), NeighborError> {
+        let source = self.find(neighbor)?;
         self.reset_peer(now, source, &Notification::administrative_reset(""));
-        true
+        Ok(())
     }
 
-    /// Exchanges all routes with a neighbour again; `false` if there is no such neighbour.
-    pub fn refresh(&mut self, address: IpAddr) -> bool {
-        let Some(source) = self.by_address.get(&address).copied() else { return false };
+    /// Exchanges all routes with a neighbour again.
+    ///
+    /// # Errors
+    /// There is no such neighbour, or more than one.
+    pub fn refresh(&mut self, neighbor: NeighborRef) -> Result<(), NeighborError> {
+        let source = self.find(neighbor)?;
         self.request_refresh(source);
         let families =
             self.peer(source).and_then(|p| p.established.as_ref()).map(|e| e.terms.families.clone());
         self.refreshes.extend(families.into_iter().flatten().map(|family| (source, family)));
-        true
+        Ok(())
     }
 }
 

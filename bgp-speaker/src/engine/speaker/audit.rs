@@ -40,8 +40,8 @@ impl Engine {
             format!("{:?} in ranges, {ranges:?} found", self.range_members)
         })?;
         for peer in self.peers.iter().flatten() {
-            ensure(self.by_address.get(&peer.neighbor.address) == Some(&peer.source), || {
-                format!("{} is not found by its address", peer.neighbor.address)
+            ensure(self.by_id.get(&peer.neighbor.id()) == Some(&peer.source), || {
+                format!("{} is not found by its identity", peer.neighbor.id())
             })?;
             for connection in &peer.connections {
                 in_use.extend(connection.conn);
@@ -99,7 +99,7 @@ impl Engine {
             for family in &established.terms.families {
                 let group = established.groups[family.index()].and_then(|index| self.groups[index].as_ref());
                 ensure(group.is_some_and(|group| group.member(peer.source).is_some()), || {
-                    format!("{} is in no group for {family}", peer.neighbor.address)
+                    format!("{} is in no group for {family}", peer.neighbor.id())
                 })?;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::flush::export_view;
-use crate::config::Family;
+use crate::config::{Family, NeighborError, NeighborId, NeighborRef};
 use crate::engine::candidates::candidate;
 use crate::engine::decision::{Candidate, losses};
 use crate::engine::policy::Policy;
@@ -12,15 +12,14 @@ use crate::engine::wire::decode_canonical;
 use crate::view::{ExplainView, ExplainedExport, ExplainedPath, RouteView};
 use bgp_proto::encode_prefix;
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 impl Engine {
-    /// Why this prefix is where it is; with `to`, of its exports only those to that neighbour. `None`: no such neighbour.
-    pub fn explain(&self, prefix: IpNet, to: Option<IpAddr>) -> Option<ExplainView> {
-        let to = match to {
-            Some(address) => Some(*self.by_address.get(&address)?),
-            None => None,
-        };
+    /// Why this prefix is where it is; with `to`, of its exports only those to that neighbour.
+    ///
+    /// # Errors
+    /// There is no such neighbour, or more than one.
+    pub fn explain(&self, prefix: IpNet, to: Option<NeighborRef>) -> Result<ExplainView, NeighborError> {
+        let to = to.map(|wanted| self.find(wanted)).transpose()?;
         let prefix = prefix.trunc();
         let family = Family::of(&prefix);
         let rib = &self.ribs[family.index()];
@@ -28,7 +27,7 @@ impl Engine {
         let length = encode_prefix(prefix, &mut key);
         let id = rib.prefixes.find(&key[..length]);
         let best = id.and_then(|id| Some((id, rib.best(id).filter(|_| !rib.is_undecided(id))?)));
-        Some(ExplainView {
+        Ok(ExplainView {
             prefix,
             paths: id.map_or_else(Vec::new, |id| self.explained_paths(family, prefix, id)),
             is_undecided: id.is_some_and(|id| rib.is_undecided(id)),
@@ -70,17 +69,15 @@ impl Engine {
         let mut without: Vec<String> = Vec::new();
         for peer in self.peers.iter().flatten().filter(|peer| to.is_none_or(|to| to == peer.source)) {
             if self.group_of(peer.source, family).is_none() {
-                without.push(peer.neighbor.address.to_string());
+                without.push(self.name_of(peer.neighbor.id()));
             }
         }
         let wanted = |source: Source| to.is_none_or(|to| to == source);
         for group in self.groups.iter().flatten().filter(|group| group.key.family == family) {
-            let members = self
-                .by_address
-                .iter()
-                .filter(|(_, source)| wanted(**source) && group.member(**source).is_some());
-            let addresses = |list: &[(&IpAddr, &Source)]| {
-                list.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>()
+            let members =
+                self.by_id.iter().filter(|(_, source)| wanted(**source) && group.member(**source).is_some());
+            let addresses = |list: &[(&NeighborId, &Source)]| {
+                list.iter().map(|(id, _)| self.name_of(**id)).collect::<Vec<_>>()
             };
             if group.told().is_some() {
                 let view = export_view!(self, family);

@@ -1,7 +1,9 @@
 //! Peers come and go: listed ones with the configuration, dynamic ones with their connections.
 
 use super::{Engine, RefusedConnection};
-use crate::config::{Family, ListenRange, Neighbor};
+use crate::config::{
+    Family, ListenRange, Neighbor, NeighborError, NeighborId, NeighborRef, at_address, called, resolve,
+};
 use crate::engine::deadlines::Owner;
 use crate::engine::peer::{Peer, SourceInfo};
 use crate::engine::policy::Policy;
@@ -13,9 +15,9 @@ use std::net::IpAddr;
 impl Engine {
     /// Makes a peer and lets it start at once.
     pub(super) fn add_peer(&mut self, now: MonoTime, neighbor: Neighbor, range: Option<IpNet>) -> Source {
-        let address = neighbor.address;
+        let id = neighbor.id();
         let source = self.free_slot();
-        self.sources[source.0 as usize] = SourceInfo::new(address);
+        self.sources[source.0 as usize] = SourceInfo::new(id);
         let import = Policy::resolve(&neighbor.options.import, &self.config);
         let mut peer = Peer::new(source, neighbor, import, range, self.seed, now);
         if peer.connects() {
@@ -23,7 +25,7 @@ impl Engine {
         }
         self.deadlines.arm(Owner::Peer(source), now);
         self.peers[source.0 as usize] = Some(Box::new(peer));
-        self.by_address.insert(address, source);
+        self.by_id.insert(id, source);
         self.count_member(None, range);
         source
     }
@@ -45,7 +47,7 @@ impl Engine {
     pub(super) fn forget_peer(&mut self, source: Source) {
         self.purge(source, false, &Family::ALL);
         if let Some(peer) = self.peers[source.0 as usize].take() {
-            self.by_address.remove(&peer.neighbor.address);
+            self.by_id.remove(&peer.neighbor.id());
             self.count_member(peer.range, None);
             self.left_slots.push(source.0);
         }
@@ -61,7 +63,7 @@ impl Engine {
             return Source(slot);
         }
         self.peers.push(None);
-        self.sources.push(SourceInfo::new(IpAddr::from([0; 4])));
+        self.sources.push(SourceInfo::new(IpAddr::from([0; 4]).into()));
         Source((self.peers.len() - 1) as u32)
     }
 
@@ -70,9 +72,8 @@ impl Engine {
         if self.stopping {
             return Err(RefusedConnection::Stopping);
         }
-        if let Some(source) = self.by_address.get(&remote) {
-            let is_enabled = self.peer(*source).is_some_and(|peer| peer.neighbor.enabled);
-            return if is_enabled { Ok(*source) } else { Err(RefusedConnection::Disabled) };
+        if let Some(peer) = self.expecting(remote) {
+            return if peer.neighbor.enabled { Ok(peer.source) } else { Err(RefusedConnection::Disabled) };
         }
         let range = self.range_of(remote).ok_or(RefusedConnection::UnknownPeer)?.clone();
         if self.range_members.get(&range.prefix).is_some_and(|members| *members >= range.max_sessions) {
@@ -80,6 +81,33 @@ impl Engine {
         }
         let neighbor = Self::dynamic_neighbor(&range, remote);
         Ok(self.add_peer(now, neighbor, Some(range.prefix)))
+    }
+
+    /// Which of the known peers with this address a new connection from there is for. See [`Peer::acceptance`]; of equals
+    /// it is the one with the lowest port.
+    pub(super) fn expecting(&self, remote: IpAddr) -> Option<&Peer> {
+        let peers = at_address(&self.by_id, remote).filter_map(|(_, source)| self.peer(*source));
+        peers.min_by_key(|peer| peer.acceptance())
+    }
+
+    /// The peer that is meant.
+    pub(super) fn find(&self, wanted: NeighborRef) -> Result<Source, NeighborError> {
+        let id = resolve(&self.by_id, wanted)?;
+        self.by_id.get(&id).copied().ok_or(NeighborError::Unknown(wanted))
+    }
+
+    /// What a peer is called in answers.
+    pub(super) fn name_of(&self, id: NeighborId) -> String {
+        called(&self.by_id, id).to_string()
+    }
+
+    /// A peer is known under another port from now on.
+    pub(super) fn rename(&mut self, source: Source, before: NeighborId, now: NeighborId) {
+        if before != now {
+            self.by_id.remove(&before);
+            self.by_id.insert(now, source);
+            self.sources[source.0 as usize].port = now.port;
+        }
     }
 
     /// The longest range that contains an address.

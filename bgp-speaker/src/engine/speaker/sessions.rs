@@ -33,7 +33,7 @@ impl Engine {
         local: IpAddr,
         others: &[IpAddr],
     ) -> Result<ConnId, RefusedConnection> {
-        if let Some(source) = self.by_address.get(&remote.ip()).copied() {
+        if let Some(source) = self.expecting(remote.ip()).map(|peer| peer.source) {
             self.make_room(now, source)?;
         }
         let source = self.admit(now, remote.ip())?;
@@ -131,7 +131,7 @@ impl Engine {
     /// Ends all sessions; none is started any more. The driver goes on until nothing is left to write.
     pub fn stop(&mut self, now: MonoTime, mode: StopMode) {
         self.stopping = true;
-        let sources: Vec<Source> = self.by_address.values().copied().collect();
+        let sources: Vec<Source> = self.by_id.values().copied().collect();
         for source in sources {
             match mode {
                 StopMode::Restart => self.for_both(now, source, |_| Event::CloseSilently),
@@ -295,7 +295,7 @@ impl Engine {
         let Some(id) = peer.connections[direction.index()].conn else { return };
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if let Err(error) = message.encode(&conn.params, &mut self.scratch.encoded) {
-            tracing::error!(neighbor = %peer.neighbor.address, %error, "cannot encode {}", message.kind());
+            tracing::error!(neighbor = %peer.neighbor.id(), %error, "cannot encode {}", message.kind());
             return;
         }
         peer.messages_sent.add(message.kind(), 1);
@@ -346,9 +346,11 @@ impl Engine {
         peer.state_since = now;
         peer.retry_at = None;
         peer.last_error = None;
-        let (address, name) = (peer.neighbor.address, peer.neighbor.name.clone());
+        peer.mistaken_at = None;
+        let (id, name) = (peer.neighbor.id(), peer.neighbor.name.clone());
         let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
-        tracing::info!(neighbor = %address, name, families = ?negotiated.families, "session established");
+        let address = self.name_of(id);
+        tracing::info!(neighbor = address, name, families = ?negotiated.families, "session established");
         if is_connecting {
             self.drive(now, source, direction.other(), Event::OpenCollisionDump);
         }
@@ -443,6 +445,9 @@ impl Engine {
         let is_collision = matches!(&reason, DownReason::NotificationSent(n)
             if n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::CONNECTION_COLLISION);
         peer.connections[direction.index()].conn = None;
+        if direction == Direction::Incoming && is_open_error(&reason) {
+            peer.mistaken_at = Some(now);
+        }
         if was_up || !is_collision && reason != DownReason::GivenUp && peer.established.is_none() {
             peer.last_error = Some(reason.to_string());
         }
@@ -455,13 +460,14 @@ impl Engine {
             self.deadlines.arm(Owner::Peer(source), at);
         }
         let Some(peer) = self.peer_mut(source) else { return };
-        let address = peer.neighbor.address;
+        let id = peer.neighbor.id();
         if was_up {
             peer.state_since = now;
-            tracing::info!(neighbor = %address, %reason, "session ended");
+            let address = self.name_of(id);
+            tracing::info!(neighbor = address, %reason, "session ended");
             self.leave_and_keep_or_purge(now, source, &reason);
         } else if !is_collision {
-            tracing::debug!(neighbor = %address, %reason, "no session");
+            tracing::debug!(neighbor = self.name_of(id), %reason, "no session");
         }
         self.tidy_peer(now, source);
     }
@@ -519,7 +525,8 @@ impl Engine {
         if let Some(retention) = peer.retention.take_if(|retention| retention.until <= now) {
             let stale: Vec<Family> =
                 Family::ALL.into_iter().filter(|family| retention.stale[family.index()]).collect();
-            tracing::info!(neighbor = %peer.neighbor.address, "restart time over, stale routes removed");
+            let id = peer.neighbor.id();
+            tracing::info!(neighbor = self.name_of(id), "restart time over, stale routes removed");
             self.purge(source, true, &stale);
         }
         let Some(peer) = self.peer_mut(source) else { return };
@@ -581,15 +588,18 @@ fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration
     Some((Duration::from_secs(u64::from(restart.restart_time_secs)), families.copied().collect()))
 }
 
+/// Was the OPEN of one side not what the other one expected: another AS, or an identifier that cannot be?
+fn is_open_error(reason: &DownReason) -> bool {
+    matches!(reason, DownReason::NotificationSent(n) | DownReason::NotificationReceived(n)
+        if n.hard_reset_reason().as_ref().unwrap_or(n).code == NotificationCode::OPEN_MESSAGE_ERROR.0)
+}
+
 /// Will the next attempt most likely end the same way, unless somebody changes a configuration?
 fn is_persistent(reason: &DownReason) -> bool {
-    match reason {
-        DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) => {
+    is_open_error(reason)
+        || matches!(reason, DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) if {
             let reason = n.hard_reset_reason();
             let n = reason.as_ref().unwrap_or(n);
-            n.code == NotificationCode::OPEN_MESSAGE_ERROR.0
-                || (n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES)
-        }
-        DownReason::TcpFailed(_) | DownReason::ClosedForRestart | DownReason::GivenUp => false,
-    }
+            n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES
+        })
 }

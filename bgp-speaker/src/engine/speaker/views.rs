@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::flush::export_view;
-use crate::config::{AddPaths, AnnouncementKind, Family, Role};
+use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, Role};
 use crate::engine::message_counts::MessageCounts;
 use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
@@ -30,6 +30,8 @@ pub enum BestRoute {
         next_hop: NextHop,
         /// From whom we know.
         from: IpAddr,
+        /// Its LOCAL_PREF; 100 where it has none.
+        local_pref: u32,
     },
 }
 
@@ -44,7 +46,8 @@ impl Engine {
             return Some(BestRoute::Local(kind));
         }
         let next_hop = self.attrs.set(path.attr).next_hop?;
-        Some(BestRoute::Learned { next_hop, from: self.sources[path.source.0 as usize].address })
+        let from = self.sources[path.source.0 as usize].address;
+        Some(BestRoute::Learned { next_hop, from, local_pref: self.attrs.record(path.attr).local_pref })
     }
 
     /// All prefixes with a decided best path.
@@ -82,13 +85,9 @@ impl Engine {
         counts
     }
 
-    /// All neighbours, by address.
+    /// All neighbours, by address and port.
     pub fn neighbors(&self, now: MonoTime) -> Vec<NeighborView> {
-        self.by_address
-            .values()
-            .filter_map(|source| self.peer(*source))
-            .map(|p| self.neighbor(now, p))
-            .collect()
+        self.by_id.values().filter_map(|source| self.peer(*source)).map(|p| self.neighbor(now, p)).collect()
     }
 
     fn neighbor(&self, now: MonoTime, peer: &Peer) -> NeighborView {
@@ -100,9 +99,11 @@ impl Engine {
             IpAddr::V6(_) => terms.own.v6.map(|v6| v6.to_string()),
         });
         let name = &peer.neighbor.name;
+        let called = || self.name_of(peer.neighbor.id());
         NeighborView {
             address: peer.neighbor.address.to_string(),
-            name: if name.is_empty() { peer.neighbor.address.to_string() } else { name.clone() },
+            port: peer.neighbor.port,
+            name: if name.is_empty() { called() } else { name.clone() },
             remote_as: self.config.remote_as(peer.options()).0,
             local_as: peer.options().local_as.unwrap_or(self.config.asn).0,
             role: match peer.options().role {
@@ -146,27 +147,31 @@ impl Engine {
         counts.collect()
     }
 
-    /// Routes, in the order of their prefixes; and whether there are more than asked for. `None`: no such neighbour.
-    pub fn routes(&self, query: &RouteQuery) -> Option<(Vec<RouteView>, bool)> {
-        let source = match query.neighbor {
-            Some(address) => Some(*self.by_address.get(&address)?),
-            None => None,
-        };
+    /// Routes, in the order of their prefixes; and whether there are more than asked for.
+    ///
+    /// # Errors
+    /// There is no such neighbour, or more than one.
+    pub fn routes(&self, query: &RouteQuery) -> Result<(Vec<RouteView>, bool), NeighborError> {
+        let source = query.neighbor.map(|wanted| self.find(wanted)).transpose()?;
         let limit = query.limit.unwrap_or(usize::MAX);
         let mut routes = Vec::new();
         for family in Family::ALL {
             for (prefix, id) in self.matching(family, query) {
                 match query.table {
-                    RouteTable::Advertised => routes.extend(self.advertised(family, prefix, id, source?)),
+                    RouteTable::Advertised => {
+                        routes.extend(
+                            source.into_iter().flat_map(|to| self.advertised(family, prefix, id, to)),
+                        );
+                    }
                     _ => routes.extend(self.paths_of(family, prefix, id, query.table, source)),
                 }
                 if routes.len() > limit {
                     routes.truncate(limit);
-                    return Some((routes, true));
+                    return Ok((routes, true));
                 }
             }
         }
-        Some((routes, false))
+        Ok((routes, false))
     }
 
     fn matching(&self, family: Family, query: &RouteQuery) -> Vec<(IpNet, PrefixId)> {
@@ -245,12 +250,13 @@ impl Engine {
         fn texts<T: ToString>(values: &[T]) -> Vec<String> {
             values.iter().map(ToString::to_string).collect()
         }
-        let from = (path.source != Source::LOCAL).then(|| self.sources[path.source.0 as usize].address);
+        let from = &self.sources[path.source.0 as usize];
+        let from = NeighborId { address: from.address, port: from.port };
         RouteView {
             prefix,
             family,
             next_hop: next_hop.map(|next_hop| next_hop.addr().to_string()),
-            from: from.map_or_else(|| "local".to_owned(), |address| address.to_string()),
+            from: if path.source == Source::LOCAL { "local".to_owned() } else { self.name_of(from) },
             best: true,
             origin: attributes.origin.map(|origin| origin.to_string()).unwrap_or_default(),
             as_path: attributes.as_path.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -290,10 +296,10 @@ impl Engine {
         MetricsView {
             sessions: self.sessions_by_state(),
             session_up: self
-                .by_address
+                .by_id
                 .iter()
-                .map(|(address, source)| {
-                    (address.to_string(), self.peer(*source).is_some_and(|p| p.established.is_some()))
+                .map(|(id, source)| {
+                    (self.name_of(*id), self.peer(*source).is_some_and(|p| p.established.is_some()))
                 })
                 .collect(),
             transitions: self

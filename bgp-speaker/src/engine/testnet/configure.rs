@@ -65,7 +65,7 @@ impl Configure for SpeakerConfig {
     }
 
     fn peers_with(mut self, neighbor: Neighbor) -> Self {
-        self.neighbors.insert(neighbor.address, neighbor);
+        self.neighbors.insert(neighbor.id(), neighbor);
         self
     }
 

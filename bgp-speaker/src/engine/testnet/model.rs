@@ -188,7 +188,7 @@ fn keep_lowest(left: &mut Vec<Candidate>, rank: impl Fn(&Candidate) -> u32) {
 /// One side of the session between two nodes.
 fn side(network: &Network, at: NodeId, of: NodeId) -> Side<'_> {
     let config = network.config(at);
-    let listed = config.neighbors.get(&of.address()).cloned();
+    let listed = config.neighbors.get(&of.address().into()).cloned();
     let neighbor = listed.unwrap_or_else(|| {
         let range = config.listen_ranges.iter().filter(|range| range.prefix.contains(&of.address()));
         let range = range.max_by_key(|range| range.prefix.prefix_len());

@@ -176,8 +176,8 @@ fn disturb(network: &mut Network) {
                 network.apply(a, |config| _ = config.announcements.remove(&prefix));
             }
         }
-        11 => network.with_engine(a, |_, engine| _ = engine.refresh(b.address())),
-        12 => network.with_engine(a, |now, engine| _ = engine.reset(now, b.address())),
+        11 => network.with_engine(a, |_, engine| _ = engine.refresh(b.address().into())),
+        12 => network.with_engine(a, |now, engine| _ = engine.reset(now, b.address().into())),
         13 => network.reset(a, b),
         14..=16 if a != b => network.stall(a, b),
         17 => network.resume_all(),

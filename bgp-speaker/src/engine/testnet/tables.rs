@@ -31,7 +31,8 @@ impl Network {
 
     fn routes(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> Vec<RouteView> {
         let Some(engine) = self.node(at).engine() else { return Vec::new() };
-        let query = RouteQuery { table, neighbor: neighbor.map(NodeId::address), ..RouteQuery::default() };
+        let query =
+            RouteQuery { table, neighbor: neighbor.map(|of| of.address().into()), ..RouteQuery::default() };
         engine.routes(&query).map(|(routes, _)| routes).unwrap_or_default()
     }
 
@@ -74,7 +75,7 @@ impl Network {
     pub fn expected_sessions(&self) -> Vec<(NodeId, NodeId)> {
         let knows = |at: NodeId, of: NodeId| {
             let config = self.config(at);
-            let listed = config.neighbors.get(&of.address());
+            let listed = config.neighbors.get(&of.address().into());
             listed.is_some_and(|neighbor| neighbor.enabled)
                 || listed.is_none()
                     && config.listen_ranges.iter().any(|range| range.prefix.contains(&of.address()))
@@ -85,7 +86,10 @@ impl Network {
             .filter(|(a, b)| knows(*a, *b) && knows(*b, *a))
             .filter(|(a, b)| {
                 let dials = |at: NodeId, to: NodeId| {
-                    self.config(at).neighbors.get(&to.address()).is_some_and(|neighbor| !neighbor.passive)
+                    self.config(at)
+                        .neighbors
+                        .get(&to.address().into())
+                        .is_some_and(|neighbor| !neighbor.passive)
                 };
                 dials(*a, *b) || dials(*b, *a)
             })
@@ -145,14 +149,14 @@ impl Network {
 
     fn check_way(&self, from: NodeId, to: NodeId) {
         let receiver = self.config(to);
-        let import = receiver.neighbors.get(&from.address()).map(|neighbor| &neighbor.options.import);
+        let import = receiver.neighbors.get(&from.address().into()).map(|neighbor| &neighbor.options.import);
         if matches!(import, Some(PolicyRef::Filters(_))) {
             // What a filter makes of it is for the model to say.
             return;
         }
         let rejects = import == Some(&PolicyRef::Reject);
         let mut expected = self.advertised_paths(from, to);
-        let allowed = receiver.neighbors.get(&from.address()).map_or(0, |n| n.options.allow_own_as);
+        let allowed = receiver.neighbors.get(&from.address().into()).map_or(0, |n| n.options.allow_own_as);
         expected.retain(|_, route| !rejects && !is_refused(receiver, to, allowed, route));
         let received = self.received_paths(to, from);
         let comparable = |routes: &Paths| -> Paths {

@@ -12,7 +12,7 @@ fn crowd(network: &mut Network, count: u32, with_paths: &[u32], max: u8) -> Vec<
     let clients: Vec<u32> = (2..=count).collect();
     let mut reflector = SpeakerConfig::numbered(1).reflects(1).clients(&clients);
     for number in with_paths {
-        let options = &mut reflector.neighbors.get_mut(&address(*number)).expect("a client").options;
+        let options = &mut reflector.neighbors.get_mut(&address(*number).into()).expect("a client").options;
         options.add_paths = AddPaths::Both;
         options.add_paths_max = NonZeroU8::new(max).expect("not zero");
     }
@@ -150,7 +150,7 @@ fn a_refresh_tells_all_paths_again_under_the_same_identifiers() {
     let nodes = crowd(&mut network, 5, &[5], 16);
     let before = network.received_paths(nodes[4], nodes[0]);
     network.forget_heard();
-    network.with_engine(nodes[4], |_, engine| assert!(engine.refresh(address(1))));
+    network.with_engine(nodes[4], |_, engine| engine.refresh(address(1).into()).expect("a neighbour"));
     network.converge();
     assert_eq!(path_counts(&network, nodes[4], nodes[0]), (3, 0));
     assert!(before == network.received_paths(nodes[4], nodes[0]));

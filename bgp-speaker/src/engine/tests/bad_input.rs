@@ -80,7 +80,7 @@ pub(super) fn open(number: u32) -> Vec<u8> {
     open_of(&SpeakerConfig::numbered(number))
 }
 
-fn open_of(config: &SpeakerConfig) -> Vec<u8> {
+pub(super) fn open_of(config: &SpeakerConfig) -> Vec<u8> {
     open_with(config, &SessionOptions::default())
 }
 
@@ -110,7 +110,7 @@ const LOCAL_PREF: [u8; 7] = [0x40, 5, 4, 0, 0, 0, 100];
 const NLRI: [u8; 4] = [24, 172, 16, 1];
 const PREFIX: &str = "172.16.1.0/24";
 
-fn good() -> Vec<u8> {
+pub(super) fn good() -> Vec<u8> {
     update(&[&ORIGIN[..], &AS_PATH, &NEXT_HOP, &LOCAL_PREF].concat(), &NLRI)
 }
 

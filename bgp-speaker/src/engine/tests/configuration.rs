@@ -14,7 +14,7 @@ fn neighbours_are_added_and_removed() {
     network.converge();
     network.check_model();
     assert_eq!(network.best(fourth).len(), 6);
-    network.apply(nodes[0], |config| _ = config.neighbors.remove(&address(4)));
+    network.apply(nodes[0], |config| _ = config.neighbors.remove(&address(4).into()));
     network.run(SECOND);
     assert_eq!(notifications(&network, fourth, nodes[0]), [(6, 9)], "peer de-configured, with a hard reset");
     network.converge();

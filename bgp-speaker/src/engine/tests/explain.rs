@@ -5,7 +5,7 @@ use super::*;
 use crate::view::{ExplainView, ExplainedExport};
 
 fn explain(network: &Network, at: NodeId, text: &str, to: Option<u32>) -> Option<ExplainView> {
-    network.engine(at).explain(prefix(text), to.map(address))
+    network.engine(at).explain(prefix(text), to.map(|to| address(to).into())).ok()
 }
 
 fn whom(export: &ExplainedExport) -> (Vec<&str>, bool, &str) {

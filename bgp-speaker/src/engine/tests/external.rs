@@ -84,7 +84,7 @@ fn well_known_communities_keep_routes_where_they_belong() {
         });
         // Marked by hand on the border, where a policy would do it.
         network.apply(b, |config| {
-            config.neighbors.remove(&a.address());
+            config.neighbors.remove(&a.address().into());
             *config = config.clone().announces(&["10.0.0.0/8"]);
             let announcement = config.announcements.get_mut(&prefix("10.0.0.0/8")).expect("announced");
             announcement.communities = vec![community];

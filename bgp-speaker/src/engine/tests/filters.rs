@@ -61,7 +61,7 @@ fn an_import_filter_rejects_and_changes() {
                         .change(tag("65000:8")),
                 ]),
             );
-            let neighbor = config.neighbors.get_mut(&address(2)).expect("a neighbour");
+            let neighbor = config.neighbors.get_mut(&address(2).into()).expect("a neighbour");
             neighbor.options.import = named("in");
         });
         network.converge();
@@ -133,7 +133,7 @@ fn towards_another_as_our_number_comes_first_and_a_med_that_was_set_is_sent() {
             .change(Action::SetLocalPref(500))
             .change(Action::SetNextHop(NextHopChange::Unchanged));
         define(config, "out", filter([rule]));
-        config.neighbors.get_mut(&address(2)).expect("a neighbour").options.export = named("out");
+        config.neighbors.get_mut(&address(2).into()).expect("a neighbour").options.export = named("out");
     });
     network.converge();
     network.check_model();
@@ -206,7 +206,7 @@ fn another_export_policy_of_one_neighbour_costs_only_what_differs() {
     network.forget_heard();
     network.apply(nodes[0], |config| {
         define(config, "out", filter([reject(&["192.168.3.0/24"])]));
-        config.neighbors.get_mut(&address(2)).expect("a neighbour").options.export = named("out");
+        config.neighbors.get_mut(&address(2).into()).expect("a neighbour").options.export = named("out");
     });
     network.converge();
     network.check_model();
@@ -216,7 +216,7 @@ fn another_export_policy_of_one_neighbour_costs_only_what_differs() {
     // Another name for the same rules.
     network.apply(nodes[0], |config| {
         define(config, "other", filter([reject(&["192.168.3.0/24"])]));
-        config.neighbors.get_mut(&address(2)).expect("a neighbour").options.export = named("other");
+        config.neighbors.get_mut(&address(2).into()).expect("a neighbour").options.export = named("other");
         config.filters.remove("out");
     });
     network.run(SECOND);
@@ -325,8 +325,8 @@ fn the_plan_names_filters_and_the_sessions_that_ask_again() {
     let with = |filter: Filter| {
         let mut config = SpeakerConfig::numbered(1).ibgp(&[2, 3]);
         define(&mut config, "f", filter);
-        config.neighbors.get_mut(&address(2)).expect("a neighbour").options.import = named("f");
-        config.neighbors.get_mut(&address(3)).expect("a neighbour").options.export = named("f");
+        config.neighbors.get_mut(&address(2).into()).expect("a neighbour").options.import = named("f");
+        config.neighbors.get_mut(&address(3).into()).expect("a neighbour").options.export = named("f");
         config
     };
     let steps = crate::config::diff(&with(filter([])), &with(filter([reject(&["::/0"])])));

@@ -9,7 +9,7 @@ fn a_refresh_exchanges_all_routes_again_and_changes_nothing() {
         let nodes = star(&mut network, 4);
         network.converge();
         network.forget_heard();
-        network.with_engine(nodes[2], |_, engine| assert!(engine.refresh(address(1))));
+        network.with_engine(nodes[2], |_, engine| assert!(engine.refresh(address(1).into()).is_ok()));
         network.converge();
         network.check_model();
         let announced = |to, from| network.heard_by(to, from).map(|heard| heard.counts().0).sum::<usize>();
@@ -30,7 +30,7 @@ fn a_refresh_after_changes_sends_the_latest_state() {
             let med = network.dice.below(3) as u32 + round;
             network
                 .apply(nodes[1], |config| config.announcements.values_mut().for_each(|a| a.med = Some(med)));
-            network.with_engine(nodes[2], |_, engine| _ = engine.refresh(address(1)));
+            network.with_engine(nodes[2], |_, engine| _ = engine.refresh(address(1).into()));
             let pause = network.dice.up_to(Duration::from_millis(300));
             network.run(pause);
         }
@@ -56,7 +56,7 @@ fn a_neighbour_that_asks_again_and_again_without_reading_is_answered_once() {
     network.stall(nodes[0], nodes[2]);
     network.forget_heard();
     for _ in 0..200 {
-        network.with_engine(nodes[2], |_, engine| _ = engine.refresh(address(1)));
+        network.with_engine(nodes[2], |_, engine| _ = engine.refresh(address(1).into()));
         network.run(Duration::from_millis(10));
     }
     network.resume_all();

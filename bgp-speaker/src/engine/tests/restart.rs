@@ -277,7 +277,7 @@ fn an_administrative_reset_keeps_routes_on_both_sides() {
     let nodes = star(&mut network, 3);
     network.converge();
     network.forget_heard();
-    network.with_engine(nodes[0], |now, engine| assert!(engine.reset(now, address(2))));
+    network.with_engine(nodes[0], |now, engine| assert!(engine.reset(now, address(2).into()).is_ok()));
     network.converge();
     network.check_model();
     assert_eq!(notifications(&network, nodes[1], nodes[0]), [(6, 4)]);

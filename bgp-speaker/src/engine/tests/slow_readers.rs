@@ -107,7 +107,7 @@ fn slow_neighbours_lose_their_session_and_come_back() {
         churn(&mut network, nodes[1], 60);
         network.reset(nodes[0], nodes[2]);
         churn(&mut network, nodes[1], 10);
-        network.with_engine(nodes[0], |_, engine| _ = engine.refresh(address(4)));
+        network.with_engine(nodes[0], |_, engine| _ = engine.refresh(address(4).into()));
         network.resume_all();
         network.converge();
         network.check_model();

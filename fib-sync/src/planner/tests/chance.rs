@@ -16,8 +16,8 @@ enum Happening {
     Overrun,
     Overwrite { prefix: usize },
     Refuse { prefix: usize, is_refused: bool },
-    Remove { prefix: usize },
-    ReplaceAll { kinds: Vec<(usize, usize)> },
+    Remove { prefix: usize, metric: usize },
+    ReplaceAll { routes: Vec<(usize, usize, usize)> },
     Restart,
     Reverse,
     SetInterface { interface: usize, is_up: bool },
@@ -25,12 +25,14 @@ enum Happening {
     Take,
     Unwant { prefix: usize },
     Wait,
-    Want { prefix: usize, kind: usize },
+    Want { prefix: usize, kind: usize, metric: usize },
     Work { steps: usize },
 }
 
 const PREFIXES: [&str; 6] =
     ["10.1.0.0/16", "10.1.0.0/24", "10.2.0.0/16", "0.0.0.0/0", "10.3.3.3/32", "10.4.0.0/30"];
+
+const METRICS: [Option<u32>; 3] = [None, Some(50), Some(METRIC)];
 
 fn kinds() -> Vec<RouteKind> {
     vec![
@@ -53,10 +55,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let prefix = 0..PREFIXES.len();
     let kind = 0..kinds().len();
+    let metric = 0..METRICS.len();
+    let route = (prefix.clone(), kind.clone(), metric.clone());
     prop_oneof![
-        8 => (prefix.clone(), kind.clone()).prop_map(|(prefix, kind)| Want { prefix, kind }),
+        8 => route.clone().prop_map(|(prefix, kind, metric)| Want { prefix, kind, metric }),
         3 => prefix.clone().prop_map(|prefix| Unwant { prefix }),
-        1 => proptest::collection::vec((prefix.clone(), kind.clone()), 0..5).prop_map(|kinds| ReplaceAll { kinds }),
+        1 => proptest::collection::vec(route, 0..5).prop_map(|routes| ReplaceAll { routes }),
         6 => (0..4usize).prop_map(|steps| Work { steps }),
         4 => Just(Take),
         2 => Just(Wait),
@@ -65,7 +69,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Restart),
         2 => prefix.clone().prop_map(|prefix| Add { prefix }),
         2 => prefix.clone().prop_map(|prefix| Overwrite { prefix }),
-        3 => prefix.clone().prop_map(|prefix| Remove { prefix }),
+        3 => (prefix.clone(), metric).prop_map(|(prefix, metric)| Remove { prefix, metric }),
         2 => (prefix, any::<bool>()).prop_map(|(prefix, is_refused)| Refuse { prefix, is_refused }),
         1 => Just(Reverse),
         3 => (0..3usize, any::<bool>()).prop_map(|(interface, is_up)| SetInterface { interface, is_up }),
@@ -78,7 +82,11 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 /// What should be wanted, kept the simple way.
-type Model = BTreeMap<IpNet, RouteKind>;
+type Model = BTreeMap<IpNet, Route>;
+
+fn route((prefix, kind, metric): (usize, usize, usize)) -> Route {
+    Route { prefix: net(PREFIXES[prefix]), kind: kinds()[kind].clone(), metric: METRICS[metric] }
+}
 
 fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
     let interface = |index: usize| ["eth0", "eth1", "eth2"][index];
@@ -91,7 +99,8 @@ fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
             let (from, to) = (kinds()[*from].clone(), kinds()[*to].clone());
             let (RouteKind::Unicast(old), RouteKind::Unicast(new)) = (&from, &to) else { return };
             pair.planner.fail_over(old, new);
-            model.values_mut().filter(|kind| **kind == from).for_each(|kind| *kind = to.clone());
+            let over = model.values_mut().filter(|route| route.kind == from);
+            over.for_each(|route| route.kind = to.clone());
         }
         Happening::Interrupt { count } => pair.kernel.interrupt_dumps(*count),
         Happening::LoseBatch => pair.kernel.lose_batches(1),
@@ -104,23 +113,19 @@ fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
             pair.kernel.refuse(net(PREFIXES[*prefix]), is_refused.then_some(libc::ENOMEM));
         }
         Happening::Reverse => pair.kernel.reverse_notices(),
-        Happening::Remove { prefix } => {
-            pair.kernel.remove_route(net(PREFIXES[*prefix]), METRIC);
+        Happening::Remove { prefix, metric } => {
+            pair.kernel.remove_route(net(PREFIXES[*prefix]), METRICS[*metric].unwrap_or(METRIC));
         }
-        Happening::ReplaceAll { kinds: chosen } => {
-            let route = |(prefix, kind): &(usize, usize)| Route {
-                prefix: net(PREFIXES[*prefix]),
-                kind: kinds()[*kind].clone(),
-            };
-            let routes: Vec<Route> = chosen.iter().map(route).collect();
-            *model = routes.iter().map(|route| (route.prefix, route.kind.clone())).collect();
+        Happening::ReplaceAll { routes: chosen } => {
+            let routes: Vec<Route> = chosen.iter().copied().map(route).collect();
+            *model = routes.iter().map(|route| (route.prefix, route.clone())).collect();
             pair.planner.replace_all(routes);
         }
         Happening::Restart => {
             // The owner of a new process says again what it wants.
             pair.restart();
-            for (prefix, kind) in &*model {
-                pair.planner.apply(Change::Set(Route { prefix: *prefix, kind: kind.clone() }));
+            for route in model.values() {
+                pair.planner.apply(Change::Set(route.clone()));
             }
         }
         Happening::SetInterface { interface: index, is_up } => {
@@ -135,10 +140,10 @@ fn happen(pair: &mut Pair, model: &mut Model, happening: &Happening) {
             pair.planner.apply(Change::Remove(net(PREFIXES[*prefix])));
         }
         Happening::Wait => pair.wait(),
-        Happening::Want { prefix, kind } => {
-            let (prefix, kind) = (net(PREFIXES[*prefix]), kinds()[*kind].clone());
-            model.insert(prefix, kind.clone());
-            pair.planner.apply(Change::Set(Route { prefix, kind }));
+        Happening::Want { prefix, kind, metric } => {
+            let route = route((*prefix, *kind, *metric));
+            model.insert(route.prefix, route.clone());
+            pair.planner.apply(Change::Set(route));
         }
         Happening::Work { steps } => {
             for _ in 0..*steps {
@@ -193,10 +198,12 @@ proptest! {
         let status = pair.planner.status();
         let contents = pair.kernel.contents(OURS);
         prop_assert_eq!(contents.len(), model.len(), "{:#?}", status);
-        for ((prefix, _), content) in &contents {
+        for ((prefix, metric), content) in &contents {
             let environment = &pair.planner.environment;
             let wanted = model.get(prefix);
-            prop_assert!(wanted.is_some_and(|kind| diff::is_equal(kind, content, environment)), "{} {:?}", prefix, content);
+            let is_kind = wanted.is_some_and(|route| diff::is_equal(&route.kind, content, environment));
+            prop_assert!(is_kind, "{} {:?}", prefix, content);
+            prop_assert_eq!(wanted.map(|route| route.metric.unwrap_or(METRIC)), Some(*metric));
         }
         for gateway in pair.planner.far_gateways() {
             prop_assert_eq!(pair.planner.environment.way(gateway), Some(&pair.kernel.way_to(gateway)));

@@ -5,8 +5,6 @@ use crate::config::{
     AddPaths, Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step,
 };
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// What Calico's BIRD proposes.
 const HOLD_TIME_SECS: u16 = 240;
@@ -14,12 +12,8 @@ const HOLD_TIME_SECS: u16 = 240;
 const ADD_PATHS: AddPaths = AddPaths::Both;
 
 impl Plan {
-    /// The desired state. A speaker has one session per address: of several, the first by name.
+    /// The desired state.
     pub fn speaker_config(&self) -> SpeakerConfig {
-        let mut neighbors: BTreeMap<IpAddr, Neighbor> = BTreeMap::new();
-        for session in &self.sessions {
-            neighbors.entry(session.address).or_insert_with(|| session.neighbor());
-        }
         SpeakerConfig {
             asn: self.asn,
             router_id: self.router_id,
@@ -30,7 +24,12 @@ impl Plan {
             // Every session is of one family, and its own address is the next hop: a further address of the node is
             // no reason to touch it.
             local_addresses: Vec::new(),
-            neighbors,
+            neighbors: self
+                .sessions
+                .iter()
+                .map(SessionPlan::neighbor)
+                .map(|neighbor| (neighbor.id(), neighbor))
+                .collect(),
             listen_ranges: Vec::new(),
             announcements: self
                 .originate

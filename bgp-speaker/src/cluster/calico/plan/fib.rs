@@ -5,7 +5,7 @@ use super::{peers, services};
 use crate::cluster::Problem;
 use crate::cluster::calico::key::{Key, Resource};
 use crate::cluster::calico::model::{IpPool, ProgramClusterRoutes, ReachableBy};
-use crate::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
+use crate::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteMetrics};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ pub(super) fn rules(context: &Context<'_>, problems: &mut Vec<Problem>) -> FibRu
         pools: pools(context, problems),
         foreign_next_hops: wireguard_peers(context),
         host_routes: host_routes(context),
+        metrics: RouteMetrics::Priority,
     }
 }
 

@@ -17,28 +17,41 @@ const RESTART_TIME_SECS: u16 = 120;
 /// 12 bits on the wire, RFC 4724 §3.
 const RESTART_TIME_MAX_SECS: u64 = 4095;
 
-/// All sessions, by name. Of two between the same addresses only one could come up, so that a neighbour that somebody
-/// asked for takes the place of the mesh's; a session that is up goes on under its new name.
+/// All sessions, by name. Two between the same addresses differ in the port, and the mesh has none with a neighbour that
+/// somebody asked for: only one of them could come up. A session that is up goes on under its new name.
 pub(super) fn all(context: &Context<'_>, problems: &mut Vec<Problem>) -> Vec<SessionPlan> {
     let explicit = peers::explicit(context, problems);
     let session = |peer: &Explicit<'_>| (from_explicit(context, peer, problems), peer.name.to_owned());
     let mut explicit: Vec<(SessionPlan, String)> = explicit.iter().map(session).collect();
     explicit.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-    let mut taken: HashMap<IpAddr, &str> = HashMap::new();
-    for (session, peer) in &explicit {
-        if let Some(first) = taken.get(&session.address) {
-            let reason = format!("{} is not set up: {first} has the same address", session.name);
-            problems.push(Problem::new("BGPPeer", Key::named(Resource::BgpPeer, peer).to_string(), reason));
-        } else {
-            taken.insert(session.address, &session.name);
+    let mut by_address: HashMap<IpAddr, Vec<SessionPlan>> = HashMap::new();
+    for (session, peer) in explicit {
+        let others = by_address.entry(session.address).or_default();
+        match others.iter().find_map(|first| conflict(&session, first)) {
+            Some(reason) => {
+                let key = Key::named(Resource::BgpPeer, &peer).to_string();
+                problems.push(Problem::new("BGPPeer", key, reason));
+            }
+            None => others.push(session),
         }
     }
     let mesh = mesh::sessions(context, problems).into_iter();
-    let mesh: Vec<SessionPlan> = mesh.filter(|mesh| !taken.contains_key(&mesh.address)).collect();
-    let mut sessions: Vec<SessionPlan> =
-        explicit.into_iter().map(|(session, _)| session).chain(mesh).collect();
+    let mesh: Vec<SessionPlan> = mesh.filter(|mesh| !by_address.contains_key(&mesh.address)).collect();
+    let mut sessions: Vec<SessionPlan> = by_address.into_values().flatten().chain(mesh).collect();
     sessions.sort_by(|a, b| a.name.cmp(&b.name));
     sessions
+}
+
+/// Why there cannot be a session beside another one with the same address.
+fn conflict(session: &SessionPlan, first: &SessionPlan) -> Option<String> {
+    let why = if session.port == first.port {
+        "the same address and port"
+    } else if session.password != first.password {
+        "the same address and another password, of which TCP MD5 has one per address"
+    } else {
+        return None;
+    };
+    Some(format!("{} is not set up: {} has {why}", session.name, first.name))
 }
 
 fn from_explicit(context: &Context<'_>, explicit: &Explicit<'_>, problems: &mut Vec<Problem>) -> SessionPlan {
