@@ -33,6 +33,7 @@
 //!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
 //!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
 //!   is there before the old one goes.
+//! - What `calicoctl node status` and the probes ask BIRD is answered: [`bird_status`](super::bird_status).
 //!
 //! # What is different, and why
 //!
