@@ -50,8 +50,8 @@
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
 //! | listening port, bind mode | after a restart | at once |
 //!
-//! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, and routes of other programs are
-//! not announced) and ADD-PATH.
+//! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, routes of other programs are not
+//! announced, and neither is the elevated route of a local workload inside an own block) and ADD-PATH.
 //! Routes inside a node's own blocks that it learned from others are passed on like any other route. Among learned routes
 //! an elevated one wins, since its LOCAL_PREF is higher; but what a node originates itself, such as a borrowed address,
 //! it prefers to any learned route, whatever the priority.
