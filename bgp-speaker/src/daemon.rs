@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  file -> desired -> SpeakerHandle <- admin (unix socket: everything, TCP: reads) <- cli, Prometheus, curl
-//!            ^ SIGHUP, POST /v1/reload              `- metrics, status page
-//!            ` cluster <- etcd, folders beside it
+//!            ^ SIGHUP, POST /v1/reload      ^       `- metrics, status page
+//!            ` cluster <- etcd, folders     `- bird_status <- calicoctl, birdc
 //! ```
 //!
 //! Everything here uses the library's public handle. What does not belong here: anything that an embedded speaker
@@ -12,6 +12,7 @@
 mod admin;
 mod advice;
 mod allocator;
+mod bird_status;
 mod cli;
 mod cluster;
 mod desired;
@@ -19,6 +20,7 @@ mod file;
 mod human;
 mod metrics;
 mod run;
+mod unix_socket;
 
 use std::process::ExitCode;
 

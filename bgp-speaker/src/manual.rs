@@ -1,6 +1,7 @@
 //! Notes for those who run, embed or change a speaker: what it does in the situations that matter, and why.
 
 pub mod architecture;
+pub mod bird_status;
 pub mod calico;
 pub mod changes;
 pub mod datastore;

@@ -7,7 +7,6 @@ mod answer;
 mod page;
 mod reads;
 mod server;
-mod socket;
 #[cfg(test)]
 mod tests;
 mod writes;

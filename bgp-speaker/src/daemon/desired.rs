@@ -14,7 +14,7 @@ use crate::view::PlanView;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// One per daemon, behind a lock.
 pub(crate) struct Desired {
@@ -29,6 +29,7 @@ pub(crate) struct Desired {
     /// This node's own key in the datastore, if nodes have one there.
     registration: Option<Registration>,
     overlay: Overlay,
+    changed_at: SystemTime,
 }
 
 /// What the admin API changed.
@@ -106,7 +107,17 @@ impl Desired {
         model: Option<Model>,
         base: SpeakerConfig,
     ) -> Self {
-        Self { program, path, handle, in_force, model, base, registration: None, overlay: Overlay::default() }
+        Self {
+            program,
+            path,
+            handle,
+            in_force,
+            model,
+            base,
+            registration: None,
+            overlay: Overlay::default(),
+            changed_at: SystemTime::now(),
+        }
     }
 
     /// Takes news of the datastore and makes it so. Where that cannot be, everything stays as it is.
@@ -119,8 +130,14 @@ impl Desired {
         if base != self.base {
             self.handle.apply(self.with_overlay(&base)).await?;
             self.base = base;
+            self.changed_at = SystemTime::now();
         }
         Ok(())
+    }
+
+    /// When the file or the datastore last made the speaker what it is.
+    pub(crate) fn changed_at(&self) -> SystemTime {
+        self.changed_at
     }
 
     /// How the datastore is, if there is one.
@@ -161,14 +178,19 @@ impl Desired {
     pub(crate) async fn reload(&mut self) -> Result<Reloaded, DesiredError> {
         let new = self.read()?;
         let old = &self.in_force;
-        let after_restart =
-            [("admin", old.admin != new.admin), ("fib", old.fib != new.fib), ("etcd", old.etcd != new.etcd)];
+        let after_restart = [
+            ("admin", old.admin != new.admin),
+            ("bird_status", old.bird_status != new.bird_status),
+            ("fib", old.fib != new.fib),
+            ("etcd", old.etcd != new.etcd),
+        ];
         let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
         let after_restart = after_restart.collect();
         let new = until_restart(old, new);
         let base = self.base_of(&new)?;
         let steps = self.handle.apply(self.with_overlay(&base)).await?;
         (self.base, self.in_force) = (base, new);
+        self.changed_at = SystemTime::now();
         if let Some(model) = &mut self.model {
             // It has just been found to be possible; now it counts.
             _ = model.settle(&self.in_force.speaker);
@@ -267,7 +289,13 @@ fn until_restart(in_force: &FileConfig, mut new: FileConfig) -> FileConfig {
         // The kernel is programmed still, and what other programs write there stays theirs.
         new.speaker.fib_rules.clone_from(&in_force.speaker.fib_rules);
     }
-    FileConfig { admin: in_force.admin.clone(), fib: in_force.fib, etcd: in_force.etcd.clone(), ..new }
+    FileConfig {
+        admin: in_force.admin.clone(),
+        bird_status: in_force.bird_status.clone(),
+        fib: in_force.fib,
+        etcd: in_force.etcd.clone(),
+        ..new
+    }
 }
 
 /// What this node is called in plans.

@@ -4,6 +4,7 @@
 //! know that), and what changes from one file to the next ([`crate::config::diff`]).
 
 mod announce;
+mod bird_status;
 mod daemon_sections;
 mod effective;
 mod effective_filters;
@@ -18,6 +19,7 @@ mod sessions;
 mod tests;
 mod values;
 
+pub(crate) use bird_status::BirdStatusSection;
 pub(crate) use daemon_sections::{AdminConfig, DEFAULT_SOCKET, FibSection, table_name};
 pub(crate) use etcd_section::{EtcdModel, EtcdSection};
 pub(crate) use identity::Surroundings;
@@ -48,6 +50,8 @@ pub(crate) struct FileConfig {
     pub(crate) admin: AdminConfig,
     /// Present: neighbours and announcements come from etcd too.
     pub(crate) etcd: Option<EtcdSection>,
+    /// Where status is told in BIRD's words.
+    pub(crate) bird_status: BirdStatusSection,
     /// Where passwords came from, by neighbour address or range prefix.
     pub(crate) password_files: BTreeMap<String, PathBuf>,
     /// Defaults that an operator should know of; for the log.
@@ -136,6 +140,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         fib,
         admin: daemon_sections::read_admin(root.section("admin"), &surroundings.directory),
         etcd: root.section("etcd").map(|section| etcd_section::read_etcd(section, surroundings)),
+        bird_status: bird_status::read(root.section("bird_status"), &surroundings.directory),
         password_files: sessions.into_password_files(),
         notes,
         speaker,

@@ -4,10 +4,11 @@ use super::Program;
 use super::admin::{Admin, AdminServer};
 use super::advice;
 use super::allocator;
+use super::bird_status::BirdServer;
 use super::cli::Failure;
 use super::cluster::{Model, Sources};
 use super::desired::{Desired, DesiredError};
-use super::file::{FibSection, FileConfig, FileError};
+use super::file::{EtcdModel, FibSection, FileConfig, FileError};
 use crate::config::SpeakerConfig;
 use crate::engine::StartKind;
 use crate::speaker::{Speaker, SpeakerHandle, Stop};
@@ -66,6 +67,8 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     // First the admin socket: a second daemon with the same file ends here and disturbs nobody.
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let is_calico = config.etcd.as_ref().is_some_and(|etcd| etcd.model == EtcdModel::Calico);
+    let status = BirdServer::bind(&config.bird_status, is_calico).map_err(Failure::Failed)?;
     let mut model = config.etcd.as_ref().map(Model::new);
     let Some((sources, base)) = first_state(&config, &mut model, &mut signals).await else { return Ok(()) };
     raise_descriptor_limit(&base);
@@ -85,6 +88,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     admin.desired.lock().await.register();
     let following = sources.map(|sources| tokio::spawn(follow(sources, admin.clone())));
     let serving = tokio::spawn(server.serve(admin.clone(), stop));
+    let telling = tokio::spawn(status.serve(admin.clone()));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket, "accepting sessions and admin requests");
 
@@ -95,6 +99,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
         leave_registry(&admin).await;
     }
     let result = finish(speaker, end).await;
+    telling.abort();
     // Whoever asked for the drain still gets its answer.
     let _ = stop_server.send(true);
     let _ = serving.await;

@@ -33,6 +33,7 @@
 //!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
 //!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
 //!   is there before the old one goes.
+//! - What `calicoctl node status` and the probes ask BIRD is answered: [`bird_status`](super::bird_status).
 //!
 //! # What is different, and why
 //!
@@ -50,8 +51,9 @@
 //! | listening port, bind mode | after a restart | at once |
 //! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
 //!
-//! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, and routes of other programs are
-//! not announced), and kernel routes with several next hops.
+//! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, routes of other programs are not
+//! announced, and neither is the elevated route of a local workload inside an own block), and kernel routes with
+//! several next hops.
 //! Routes inside a node's own blocks that it learned from others are passed on like any other route. Among learned routes
 //! an elevated one wins, since its LOCAL_PREF is higher; but what a node originates itself, such as a borrowed address,
 //! it prefers to any learned route, whatever the priority.

@@ -1,10 +1,10 @@
 //! Accepts connections and serves the routers on them, within bounds: a client that sends nothing, or too many
 //! clients at once, cost the daemon nothing that its sessions need.
 
-use super::socket::{self, AdminSocket};
 use super::{Admin, full_control, read_only};
 use crate::daemon::advice;
 use crate::daemon::file::AdminConfig;
+use crate::daemon::unix_socket::{self, Purpose, UnixSocket};
 use axum::Router;
 use axum::serve::Listener;
 use hyper::server::conn::http1;
@@ -30,7 +30,7 @@ pub(crate) struct BindError(String);
 
 /// The listening sockets of the admin API, bound but not served yet.
 pub(crate) struct AdminServer {
-    unix: AdminSocket,
+    unix: UnixSocket,
     tcp: Option<TcpListener>,
 }
 
@@ -40,7 +40,8 @@ impl AdminServer {
     /// # Errors
     /// One of them cannot be had. That the default TCP address cannot is only logged.
     pub(crate) async fn bind(config: &AdminConfig) -> Result<Self, BindError> {
-        let unix = socket::bind(&config.socket).map_err(BindError)?;
+        let purpose = Purpose { what: "admin socket", key: "admin.socket" };
+        let unix = unix_socket::bind(&config.socket, purpose).map_err(BindError)?;
         let tcp = match config.listen {
             None => None,
             Some(address) => match TcpListener::bind(address).await {

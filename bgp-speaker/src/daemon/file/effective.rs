@@ -1,7 +1,7 @@
 //! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
 
 use super::effective_filters::{FilterKeys, prefix_sets};
-use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
+use super::{AdminConfig, BirdStatusSection, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
     AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange,
     Neighbor, NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
@@ -41,6 +41,8 @@ struct Document<'a> {
     fib: Option<Fib<'a>>,
     etcd: Option<Etcd<'a>>,
     admin: Admin<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bird_status: Option<BirdStatus>,
 }
 
 #[derive(Serialize)]
@@ -160,6 +162,12 @@ struct Etcd<'a> {
 }
 
 #[derive(Serialize)]
+struct BirdStatus {
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+}
+
+#[derive(Serialize)]
 struct Admin<'a> {
     socket: &'a Path,
     listen: String,
@@ -193,7 +201,15 @@ impl<'a> Document<'a> {
             fib: config.fib.map(|fib| Fib::of(fib, speaker)),
             etcd: config.etcd.as_ref().map(Etcd::of),
             admin: Admin::of(&config.admin),
+            bird_status: BirdStatus::of(&config.bird_status),
         }
+    }
+}
+
+impl BirdStatus {
+    fn of(section: &BirdStatusSection) -> Option<Self> {
+        let keys = Self { ipv4: section.ipv4.text(), ipv6: section.ipv6.text() };
+        (*section != BirdStatusSection::default()).then_some(keys)
     }
 }
 

@@ -182,6 +182,10 @@ lease = 7
 socket = "/tmp/admin.sock"
 listen = "off"
 per_neighbor_metrics = true
+
+[bird_status]
+ipv4 = "/tmp/bird.ctl"
+ipv6 = "off"
 "#;
 
 #[test]
