@@ -9,13 +9,16 @@
 //! - [`kubernetes`]: what Calico keeps only in the Kubernetes API;
 //! - [`registry`]: nodes that register themselves, for agents without a datastore of their own;
 //! - [`cache`]: the last data on disk, for a start without the datastore;
-//! - `etcd` (feature `etcd`): the datastore, watched.
+//! - `etcd` (feature `etcd`): the datastore, watched;
+//! - `folder` (feature `folder`): a folder of files, watched.
 
 pub mod cache;
 pub mod calico;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 mod field;
+#[cfg(feature = "folder")]
+pub mod folder;
 pub mod kubernetes;
 mod problem;
 pub mod registry;

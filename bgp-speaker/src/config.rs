@@ -8,12 +8,14 @@
 mod announcement;
 mod diff;
 mod fib_rules;
+mod fields;
 pub mod filter;
 mod neighbor;
 
 pub use announcement::{Announcement, AnnouncementKind};
-pub use diff::{FieldClass, Step, StepAction, diff};
+pub use diff::{Step, StepAction, diff};
 pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
+pub use fields::{FieldClass, field_classes};
 pub use filter::Filter;
 pub use neighbor::{
     AddPaths, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions,

@@ -3,7 +3,7 @@
 //! ```text
 //!  file -> desired -> SpeakerHandle <- admin (unix socket: everything, TCP: reads) <- cli, Prometheus, curl
 //!            ^ SIGHUP, POST /v1/reload              `- metrics, status page
-//!            ` cluster <- etcd
+//!            ` cluster <- etcd, folders beside it
 //! ```
 //!
 //! Everything here uses the library's public handle. What does not belong here: anything that an embedded speaker

@@ -2,6 +2,7 @@
 
 pub mod architecture;
 pub mod calico;
+pub mod changes;
 pub mod datastore;
 pub mod filters;
 pub mod operations;

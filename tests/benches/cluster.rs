@@ -1,10 +1,14 @@
-//! The data of a Calico cluster: how long it takes to read them and to plan a node, and what they cost in memory.
+//! The data of a Calico cluster: how long it takes to read them and to plan a node, and what they cost in memory; and how
+//! long it takes from etcd into a running daemon, which needs root and happens in network namespaces of its own.
 //!
 //! ```text
 //! cargo xtask bench cluster [--quick] [--json]
 //! ```
 //! Every figure has a limit; one that is beyond it ends the program with an error. Times are the best of several runs,
 //! since the machine may have other things to do. With `--json` the results are all that is on the standard output.
+
+#[path = "cluster/end_to_end.rs"]
+mod end_to_end;
 
 use std::error::Error;
 use std::hint::black_box;
@@ -41,6 +45,7 @@ fn main() -> Result<ExitCode, Failure> {
     figures.push(full_mesh(runs));
     figures.push(one_change(runs));
     figures.push(one_change_among_reflectors(runs));
+    figures.extend(end_to_end::run(runs)?);
 
     if has("--json") {
         let figures: Vec<_> = figures

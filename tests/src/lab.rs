@@ -119,14 +119,29 @@ impl Lab {
     /// # Errors
     /// If the system refuses.
     pub fn pod(&self, node: &Node, name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Pod, LabError> {
+        self.pod_on(node, "pod0", name, v4, v6)
+    }
+
+    /// Makes a pod as [`Lab::pod`] does, behind an interface of the node that is called `device`.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn pod_on(
+        &self,
+        node: &Node,
+        device: &str,
+        name: &str,
+        v4: Ipv4Addr,
+        v6: Ipv6Addr,
+    ) -> Result<Pod, LabError> {
         let namespace = self.namespace(name)?;
         node.namespace.ip(&format!(
-            "link add name pod0 type veth peer name eth0 netns {}
-             link set dev pod0 up
-             address add 169.254.1.1/32 dev pod0
-             address add fe80::1/64 dev pod0 nodad
-             route add {v4}/32 dev pod0
-             route add {v6}/128 dev pod0",
+            "link add name {device} type veth peer name eth0 netns {}
+             link set dev {device} up
+             address add 169.254.1.1/32 dev {device}
+             address add fe80::1/64 dev {device} nodad
+             route add {v4}/32 dev {device}
+             route add {v6}/128 dev {device}",
             namespace.name()
         ))?;
         namespace.ip(&format!(

@@ -16,7 +16,8 @@
 //!   where `BGP_LAB_REQUIRE=1` says that nothing may be missing.
 //! - [`mod@bench`] measures daemons under load, ours and others, all in the same way.
 //! - [`cluster`] lays out hosts with pods, for the demo and for tests of forwarding.
-//! - [`ping`] and [`kernel`] look at what the routes are for.
+//! - [`ping`], [`kernel`] and [`route_watch`] look at what the routes are for.
+//! - [`calico`] is a Calico cluster without Calico: its data in a real [`etcd`], its nodes and pods, its BIRD.
 //!
 //! # Environment
 //!
@@ -31,12 +32,14 @@
 //! daemons under test.
 
 pub mod bench;
+pub mod calico;
 pub mod cleanup;
 pub mod cluster;
 mod command;
 mod daemon;
 pub mod daemons;
 mod error;
+pub mod etcd;
 pub mod harness;
 pub mod http;
 pub mod kernel;
@@ -46,6 +49,7 @@ mod netns;
 pub mod ping;
 pub mod process;
 pub mod raw_peer;
+pub mod route_watch;
 pub mod scenario;
 mod seen;
 mod spec;

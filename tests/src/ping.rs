@@ -1,5 +1,9 @@
 //! ICMP echo from inside a namespace, without the `ping` program: once, or all the time with losses counted.
 
+mod mesh;
+
+pub use mesh::PingMesh;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -133,6 +137,7 @@ fn all_lost(from: &str, targets: &[IpAddr]) -> Vec<PingCount> {
 }
 
 /// The requests to one target that wait for a reply, and what is known so far.
+#[derive(Debug)]
 struct Stream {
     target: IpAddr,
     socket: UdpSocket,

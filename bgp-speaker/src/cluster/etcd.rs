@@ -15,7 +15,7 @@ mod test_server;
 mod tests;
 
 pub use connect::{EtcdError, EtcdOptions, connect};
-pub use registration::Registration;
+pub use registration::{IsOurs, Registration};
 
 use super::Update;
 use backoff::Backoff;

@@ -4,10 +4,14 @@
 //! [`KubernetesObjects`].
 
 mod endpoint_slice;
+#[cfg(feature = "folder")]
+mod folder;
 mod secret;
 mod service;
 
 pub use endpoint_slice::EndpointSlice;
+#[cfg(feature = "folder")]
+pub use folder::{FolderError, FolderSource};
 pub use service::{Service, ServiceType, TrafficPolicy};
 
 use super::Problem;
@@ -15,6 +19,7 @@ use super::field::Findings;
 use crate::config::Secret;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 
 /// Where Kubernetes objects come from: a watched folder, or the API.
@@ -22,18 +27,40 @@ pub trait KubernetesSource: Send {
     /// Why the source cannot be read.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Waits for changes. The first answer is everything there is, even if that is nothing; each later one is what
-    /// changed since. Dropping the future loses no change.
-    fn changes(&mut self) -> impl Future<Output = Result<Vec<ObjectChange>, Self::Error>> + Send;
+    /// Waits for news. The first is everything there is, even if that is nothing; each later one is what changed since.
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The source cannot be read: everything stays as it was. It tries again by itself, at a pace of its own, and the
+    /// next news show that it can be read.
+    fn news(&mut self) -> impl Future<Output = Result<SourceNews, Self::Error>> + Send;
 }
 
-/// A change to one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a [`KubernetesSource`] tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceNews {
+    /// In order.
+    pub changes: Vec<ObjectChange>,
+    /// All that is wrong where the objects come from, and cannot be said of an object. In place of what was said before.
+    pub problems: Vec<Problem>,
+}
+
+/// A change to one object. `Debug` does not show the object, which may be a Secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum ObjectChange {
     /// It is not there any more.
     Delete(ObjectName),
     /// It is like this now: the object as JSON, with `kind` and `metadata`.
     Put(Vec<u8>),
+}
+
+impl fmt::Debug for ObjectChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObjectChange::Delete(name) => write!(f, "Delete({name})"),
+            ObjectChange::Put(json) => write!(f, "Put({} bytes)", json.len()),
+        }
+    }
 }
 
 /// An object's name.
@@ -48,7 +75,7 @@ pub struct ObjectName {
 }
 
 /// Kinds of objects that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names are those of Kubernetes")]
 pub enum ObjectKind {
     EndpointSlice,
@@ -57,6 +84,8 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    const ALL: [ObjectKind; 3] = [ObjectKind::EndpointSlice, ObjectKind::Secret, ObjectKind::Service];
+
     fn name(self) -> &'static str {
         match self {
             ObjectKind::EndpointSlice => "EndpointSlice",
@@ -66,8 +95,8 @@ impl ObjectKind {
     }
 }
 
-impl std::fmt::Display for ObjectName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.kind.name(), self.namespace, self.name)
     }
 }
@@ -80,14 +109,14 @@ type Name = (String, String);
 pub struct KubernetesObjects {
     services: BTreeMap<Name, Service>,
     slices: BTreeMap<Name, EndpointSlice>,
-    /// Keys and values.
-    secrets: BTreeMap<Name, BTreeMap<String, Secret>>,
+    /// By key, as far as the values can be passwords: certificates and the like are not kept.
+    secrets: BTreeMap<Name, BTreeMap<String, Option<Secret>>>,
     problems: BTreeMap<ObjectName, Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct Header {
-    kind: ObjectKind,
+    kind: String,
     metadata: HeaderMetadata,
 }
 
@@ -119,10 +148,13 @@ impl KubernetesObjects {
     /// # Errors
     /// As [`KubernetesObjects::apply`].
     pub fn name_of(json: &[u8]) -> Result<ObjectName, Problem> {
-        let header: Header = serde_json::from_slice(json)
-            .map_err(|error| Problem::new("Kubernetes", "Kubernetes", format!("unreadable: {error}")))?;
-        let HeaderMetadata { namespace, name } = header.metadata;
-        Ok(ObjectName { kind: header.kind, namespace, name })
+        let problem = |reason| Problem::new("Kubernetes", "Kubernetes", reason);
+        let Header { kind, metadata } =
+            serde_json::from_slice(json).map_err(|error| problem(no_object(&error)))?;
+        let kind = ObjectKind::ALL.into_iter().find(|known| known.name() == kind);
+        let kind =
+            kind.ok_or_else(|| problem("kind: neither EndpointSlice, Secret nor Service".to_owned()))?;
+        Ok(ObjectName { kind, namespace: metadata.namespace, name: metadata.name })
     }
 
     fn put(&mut self, json: &[u8]) -> Result<bool, Problem> {
@@ -175,8 +207,13 @@ impl KubernetesObjects {
     }
 
     /// A key of a Secret.
-    pub fn secret(&self, namespace: &str, name: &str, key: &str) -> Option<&Secret> {
-        self.secrets.get(&(namespace.to_owned(), name.to_owned()))?.get(key)
+    ///
+    /// # Errors
+    /// What is the matter with it, for a message.
+    pub fn password(&self, namespace: &str, name: &str, key: &str) -> Result<&Secret, NoPassword> {
+        let secret = self.secrets.get(&(namespace.to_owned(), name.to_owned()));
+        let value = secret.and_then(|secret| secret.get(key)).ok_or(NoPassword::Missing)?;
+        value.as_ref().ok_or(NoPassword::Length)
     }
 
     /// What is wrong with the objects.
@@ -184,6 +221,28 @@ impl KubernetesObjects {
         self.problems.iter().flat_map(|(name, reasons)| {
             reasons.iter().map(|reason| Problem::new(name.kind.name(), name.to_string(), reason.clone()))
         })
+    }
+}
+
+/// Why a key of a Secret is no password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPassword {
+    /// TCP MD5 cannot take it.
+    #[error("is empty, or longer than {} bytes", Secret::BYTES_MAX)]
+    Length,
+    /// There is no such Secret, or it has no such key.
+    #[error("is not there")]
+    Missing,
+}
+
+/// Why a text is no object. The library's own words would quote it, and it may be a Secret.
+fn no_object(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Data => {
+            format!("line {line}, column {column}: no object with kind, metadata and metadata.name")
+        }
+        _ => format!("line {line}, column {column}: no JSON"),
     }
 }
 
@@ -209,11 +268,12 @@ mod tests {
         let mut objects = KubernetesObjects::default();
         let secret = json!({
             "kind": "Secret", "metadata": {"namespace": "kube-system", "name": "bgp-keys"},
-            "data": {"tor7": "aHVudGVyMg==", "broken": "%"}
+            "data": {"tor7": "aHVudGVyMg==", "broken": "%"}, "stringData": {"ca.crt": "x".repeat(81)}
         });
         assert!(put(&mut objects, secret.clone()) && !put(&mut objects, secret));
-        assert_eq!(objects.secret("kube-system", "bgp-keys", "tor7").unwrap().expose(), "hunter2");
-        assert_eq!(objects.secret("default", "bgp-keys", "tor7"), None);
+        assert_eq!(objects.password("kube-system", "bgp-keys", "tor7").unwrap().expose(), "hunter2");
+        assert_eq!(objects.password("default", "bgp-keys", "tor7"), Err(NoPassword::Missing));
+        assert_eq!(objects.password("kube-system", "bgp-keys", "ca.crt"), Err(NoPassword::Length));
         let problems: Vec<_> = objects.problems().collect();
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].key, "Secret/kube-system/bgp-keys");
@@ -246,10 +306,22 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_is_an_error() {
+    fn what_has_no_name_is_an_error_that_does_not_quote_it() {
         let mut objects = KubernetesObjects::default();
-        for json in ["", "[]", "{}", r#"{"kind":"Pod","metadata":{"name":"x"}}"#] {
-            assert!(objects.apply(&ObjectChange::Put(json.into())).is_err(), "{json}");
+        for json in [
+            "",
+            "[]",
+            "{}",
+            "\"hunter2\"",
+            "hunter2",
+            r#"{"kind":"Pod","metadata":{"name":"x"}}"#,
+            r#"{"kind":"hunter2","metadata":{"name":"x"}}"#,
+            r#"{"kind":"Secret","metadata":"hunter2"}"#,
+            r#"{"kind":"Secret","metadata":{"name":{"hunter2":"hunter2"}}}"#,
+        ] {
+            let put = ObjectChange::Put(json.into());
+            let problem = objects.apply(&put).unwrap_err();
+            assert!(!format!("{problem:?} {problem} {put:?}").contains("hunter2"), "{problem}");
         }
     }
 }

@@ -28,6 +28,10 @@
 //!
 //! Unknown fields are ignored, so that later versions can add some.
 //!
+//! **Names.** A key is created, never written over: of two nodes with one name the first is registered, and the other
+//! waits, and says so, until the key is gone. A node that comes back knows its earlier record by an address that both
+//! have, and takes its place.
+//!
 //! **Who speaks with whom.** Without reflectors, all with all. With reflectors: these with each other, and every node as
 //! a client with those of its zone, or with all of them if its zone has none. Every node comes to the same conclusion
 //! from the same records, so both ends of a session agree.

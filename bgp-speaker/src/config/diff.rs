@@ -1,25 +1,15 @@
 //! Two configurations in, the steps between them out.
 //!
-//! [`FIELDS`] classes every field of a session: what a change of it costs a running session. The dry run
+//! [`FIELDS`] classes every field: what a change of it costs a running session. The dry run
 //! prints what [`diff`] returns and the engine carries out the same value, so the two cannot disagree.
 
+use super::fields::{FIELDS, FieldClass, Value};
 use super::{Encapsulation, EncapsulationMode, FibRules, Neighbor, PoolRule, SessionOptions, SpeakerConfig};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-
-/// What changing a field does to a running session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FieldClass {
-    /// Nothing that the neighbour could see.
-    Hitless,
-    /// Routes are asked for, or sent, again; the session stays.
-    Refresh,
-    /// The session is closed and set up anew.
-    Reset,
-}
 
 /// One step from one configuration to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,49 +76,6 @@ impl fmt::Display for StepAction {
     }
 }
 
-/// One field of a session: its key, its class, and its value as text.
-struct Field {
-    name: &'static str,
-    class: FieldClass,
-    value: fn(&SpeakerConfig, &SessionOptions) -> String,
-}
-
-/// Every field of [`SessionOptions`] but the password, whose values are not to be shown. Values that fall back to the speaker's are compared effective.
-const FIELDS: &[Field] = &[
-    Field { name: "remote_as", class: FieldClass::Reset, value: |c, o| c.remote_as(o).to_string() },
-    Field {
-        name: "local_as",
-        class: FieldClass::Reset,
-        value: |c, o| o.local_as.unwrap_or(c.asn).to_string(),
-    },
-    Field { name: "role", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.role) },
-    Field { name: "families", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.families) },
-    Field {
-        name: "hold_time",
-        class: FieldClass::Reset,
-        value: |c, o| o.hold_time_secs.unwrap_or(c.hold_time_secs).to_string(),
-    },
-    Field { name: "ttl_security", class: FieldClass::Reset, value: |_, o| format!("{:?}", o.ttl_security) },
-    Field { name: "next_hop", class: FieldClass::Refresh, value: |_, o| format!("{:?}", o.next_hop) },
-    // The interval is settled with the hold time, when the session comes up.
-    Field {
-        name: "keepalive",
-        class: FieldClass::Reset,
-        value: |_, o| o.keepalive_secs.map_or("hold_time / 3".to_owned(), |secs| secs.to_string()),
-    },
-    Field {
-        name: "restart_time",
-        class: FieldClass::Reset,
-        value: |c, o| c.restart_time(o).as_secs().to_string(),
-    },
-    Field { name: "allow_own_as", class: FieldClass::Reset, value: |_, o| o.allow_own_as.to_string() },
-    Field { name: "max_prefixes", class: FieldClass::Hitless, value: |_, o| format!("{:?}", o.max_prefixes) },
-    Field { name: "add_paths", class: FieldClass::Reset, value: |_, o| o.add_paths.to_string() },
-    Field { name: "add_paths_max", class: FieldClass::Reset, value: |_, o| o.add_paths_max.to_string() },
-    Field { name: "import", class: FieldClass::Refresh, value: |_, o| o.import.to_string() },
-    Field { name: "export", class: FieldClass::Refresh, value: |_, o| o.export.to_string() },
-];
-
 /// The steps from `old` to `new`: filters by name, sessions by address, then announcements by prefix, then the rest.
 /// Equal configurations give none.
 pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
@@ -182,7 +129,11 @@ fn diff_ranges(old: &SpeakerConfig, new: &SpeakerConfig, identity: &Change, step
             None => steps.push(step(StepAction::AddSession, range.prefix, String::new())),
             Some(before) => {
                 let mut change = compare(old, &before.options, new, &range.options);
-                change.note(FieldClass::Hitless, "max_sessions", before.max_sessions, range.max_sessions);
+                for field in FIELDS {
+                    if let Value::Range(value) = field.value {
+                        change.note(field.class, field.name, value(before), value(range));
+                    }
+                }
                 change.raise(identity);
                 steps.extend(change.into_step(&range.prefix.to_string()));
             }
@@ -267,33 +218,33 @@ fn inherited(config: &SpeakerConfig) -> impl PartialEq {
 /// Changes of the speaker itself that every OPEN would carry.
 fn identity_change(old: &SpeakerConfig, new: &SpeakerConfig) -> Change {
     let mut change = Change::default();
-    change.note(FieldClass::Reset, "router_id", old.router_id, new.router_id);
-    let cluster = |c: &SpeakerConfig| c.cluster_id.map_or("none".to_owned(), |id| id.to_string());
-    change.note(FieldClass::Reset, "cluster_id", cluster(old), cluster(new));
-    let restart = |c: &SpeakerConfig| if c.graceful_restart.enabled { "on" } else { "off" };
-    change.note(FieldClass::Reset, "graceful_restart", restart(old), restart(new));
-    let addresses = |c: &SpeakerConfig| format!("{:?}", c.local_addresses);
-    change.note(FieldClass::Reset, "local_addresses", addresses(old), addresses(new));
+    for field in FIELDS {
+        if let Value::Speaker(value) = field.value {
+            change.note(field.class, field.name, value(old), value(new));
+        }
+    }
     change
 }
 
 fn compare_addressing(old: &Neighbor, new: &Neighbor, change: &mut Change) {
-    change.note(FieldClass::Hitless, "name", &old.name, &new.name);
-    change.note(FieldClass::Reset, "port", old.port, new.port);
-    let local = |n: &Neighbor| n.local_address.map_or("any".to_owned(), |a| a.to_string());
-    change.note(FieldClass::Reset, "local_address", local(old), local(new));
-    change.note(FieldClass::Hitless, "passive", old.passive, new.passive);
-    change.note(FieldClass::Reset, "enabled", old.enabled, new.enabled);
+    for field in FIELDS {
+        if let Value::Neighbor(value) = field.value {
+            change.note(field.class, field.name, value(old), value(new));
+        }
+    }
 }
 
 fn compare(old: &SpeakerConfig, a: &SessionOptions, new: &SpeakerConfig, b: &SessionOptions) -> Change {
     let mut change = Change::default();
     for field in FIELDS {
-        change.note(field.class, field.name, (field.value)(old, a), (field.value)(new, b));
-    }
-    if a.password != b.password {
-        change.class = change.class.max(Some(FieldClass::Reset));
-        change.because.push("password changed".to_owned());
+        match field.value {
+            Value::Session(value) => change.note(field.class, field.name, value(old, a), value(new, b)),
+            Value::Secret(value) if value(a) != value(b) => {
+                change.class = change.class.max(Some(field.class));
+                change.because.push(format!("{} changed", field.name));
+            }
+            Value::Secret(_) | Value::Neighbor(_) | Value::Range(_) | Value::Speaker(_) => {}
+        }
     }
     let is_other = |name: &&String| old.filters.get(*name) != new.filters.get(*name);
     for name in b.import.filters().iter().filter(is_other).filter(|_| a.import == b.import) {

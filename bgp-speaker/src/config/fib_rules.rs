@@ -100,6 +100,16 @@ pub struct FibRules {
     pub host_routes: BTreeMap<IpNet, IpAddr>,
 }
 
+impl FibRules {
+    /// Do routes for a prefix go to the kernel, and the blackhole if it is a block of ours?
+    pub fn writes(&self, prefix: &IpNet) -> bool {
+        let holding = self.pools.iter().filter(|(pool, _)| pool.contains(prefix));
+        let rule = holding.max_by_key(|(pool, _)| pool.prefix_len());
+        let is_rejected = self.rejected.iter().any(|range| range.contains(prefix));
+        !is_rejected && rule.is_none_or(|(_, rule)| rule.program)
+    }
+}
+
 /// Can a network interface of Linux have this name? 1 to 15 bytes, no `/`, no `:`, no white space.
 pub(super) fn is_device_name(name: &str) -> bool {
     let is_refused = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';

@@ -4,14 +4,13 @@
 //! changed stays until the daemon ends or the API changes it back; a reload keeps it.
 
 use super::Program;
-use super::cluster::{Model, ModelError};
+use super::cluster::{DatastoreState, Model, ModelError, News};
 use super::file::{FileConfig, FileError, Surroundings};
-use crate::cluster::Update;
-use crate::cluster::etcd::Registration;
+use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, SpeakerConfig, Step};
 use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
-use crate::view::{DatastoreView, PlanView};
+use crate::view::PlanView;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -112,12 +111,12 @@ impl Desired {
     }
 
     /// Takes news of the datastore and makes it so. Where that cannot be, everything stays as it is.
-    pub(crate) async fn update(&mut self, update: &Update) -> Result<(), DesiredError> {
+    pub(crate) async fn update(&mut self, news: &News) -> Result<(), DesiredError> {
         let Some(model) = &mut self.model else { return Ok(()) };
-        if !model.update(update) {
+        if !model.take(news) {
             return Ok(());
         }
-        let base = model.desired(&self.in_force.speaker)?;
+        let base = model.settle(&self.in_force.speaker)?;
         if base != self.base {
             self.handle.apply(self.with_overlay(&base)).await?;
             self.base = base;
@@ -125,9 +124,9 @@ impl Desired {
         Ok(())
     }
 
-    /// What the datastore holds, if there is one.
-    pub(crate) fn datastore(&self) -> Option<DatastoreView> {
-        self.model.as_ref().map(|model| model.view(&self.in_force.speaker))
+    /// How the datastore is, if there is one.
+    pub(crate) fn datastore(&mut self) -> Option<DatastoreState> {
+        self.model.as_mut().map(Model::state)
     }
 
     /// Registers this node in the datastore, if nodes do that there.
@@ -136,7 +135,12 @@ impl Desired {
         let Some(record) = self.record() else { return };
         let time_to_live = Duration::from_secs(section.lease.into());
         let key = node_key(&section.node);
-        let registration = Registration::start(section.options(), key, record.to_json(), time_to_live);
+        let is_ours: IsOurs = |found, ours| {
+            let records = NodeRecord::from_json(found).ok().zip(NodeRecord::from_json(ours.as_bytes()).ok());
+            records.is_some_and(|(found, ours)| ours.is_of_same_node(&found))
+        };
+        let registration =
+            Registration::start(section.options(), key, record.to_json(), time_to_live, is_ours);
         self.registration = Some(registration);
     }
 
@@ -166,6 +170,10 @@ impl Desired {
         let base = self.base_of(&new)?;
         let steps = self.handle.apply(self.with_overlay(&base)).await?;
         (self.base, self.in_force) = (base, new);
+        if let Some(model) = &mut self.model {
+            // It has just been found to be possible; now it counts.
+            _ = model.settle(&self.in_force.speaker);
+        }
         if let (Some(registration), Some(record)) = (&self.registration, self.record()) {
             registration.set(record.to_json());
         }
@@ -240,7 +248,11 @@ impl Desired {
         let base = self.base_of(&until_restart(&self.in_force, file.clone()))?;
         let speaker = self.with_overlay(&base);
         let steps = self.handle.plan(speaker.clone()).await?;
-        Ok(PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps))
+        let mut plan = PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps);
+        if let Some(model) = &self.model {
+            model.describe(&mut plan, &file.speaker);
+        }
+        Ok(plan)
     }
 }
 

@@ -7,6 +7,7 @@ mod announce;
 mod daemon_sections;
 mod effective;
 mod effective_filters;
+mod etcd_section;
 mod filters;
 mod identity;
 mod nearest;
@@ -17,9 +18,8 @@ mod sessions;
 mod tests;
 mod values;
 
-pub(crate) use daemon_sections::{
-    AdminConfig, DEFAULT_SOCKET, EtcdModel, EtcdSection, FibSection, table_name,
-};
+pub(crate) use daemon_sections::{AdminConfig, DEFAULT_SOCKET, FibSection, table_name};
+pub(crate) use etcd_section::{EtcdModel, EtcdSection};
 pub(crate) use identity::Surroundings;
 pub(crate) use problem::{FileError, Problem};
 pub(crate) use values::prefix_from_text;
@@ -135,7 +135,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
     let config = FileConfig {
         fib,
         admin: daemon_sections::read_admin(root.section("admin"), &surroundings.directory),
-        etcd: root.section("etcd").map(|section| daemon_sections::read_etcd(section, surroundings)),
+        etcd: root.section("etcd").map(|section| etcd_section::read_etcd(section, surroundings)),
         password_files: sessions.into_password_files(),
         notes,
         speaker,

@@ -4,11 +4,12 @@
 //! stale, and two speakers in one process do not share counters.
 
 use super::Program;
-use crate::view::{DatastoreView, DurationsView, FibView, MetricsView};
+use super::cluster::DatastoreState;
+use crate::view::{DurationsView, FibView, MetricsView};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// Every state has a series, so that a graph of an empty one is a line at zero.
 const STATES: [&str; 6] = ["Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established"];
@@ -19,7 +20,7 @@ pub(crate) struct Sides<'a> {
     /// The kernel.
     pub(crate) fib: Option<&'a FibView>,
     /// The datastore.
-    pub(crate) datastore: Option<&'a DatastoreView>,
+    pub(crate) datastore: Option<&'a DatastoreState>,
 }
 
 /// The whole answer to a scrape. `per_neighbor` adds a series for each neighbour.
@@ -79,19 +80,17 @@ struct Page {
 }
 
 impl Page {
-    fn datastore(&self, datastore: &DatastoreView) -> prometheus::Result<()> {
+    fn datastore(&self, datastore: &DatastoreState) -> prometheus::Result<()> {
         let one = |name, help, value| self.gauges(name, help, &[], [(Vec::new(), value)]);
-        let is_up = f64::from(u8::from(datastore.up));
+        let is_up = f64::from(u8::from(datastore.is_up));
         one("cluster_datastore_up", "1 while the datastore is followed.", is_up)?;
         let revision = datastore.revision as f64;
         one("cluster_revision", "The datastore's revision as of the last news.", revision)?;
-        let mut invalid: BTreeMap<&str, u32> = BTreeMap::new();
-        datastore.invalid.iter().for_each(|object| *invalid.entry(&object.kind).or_default() += 1);
         self.gauges(
             "cluster_objects_invalid",
             "What is wrong with objects of the datastore, by their kind.",
             &["kind"],
-            invalid.into_iter().map(|(kind, count)| (vec![kind], f64::from(count))),
+            datastore.problems.by_kind.iter().map(|(kind, count)| (vec![*kind], *count as f64)),
         )
     }
 
@@ -244,7 +243,9 @@ fn pairs(counts: &[(String, String, u64)]) -> impl Iterator<Item = (Vec<&str>, u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::InvalidObject;
+    use crate::cluster::Problem;
+    use crate::daemon::cluster::Problems;
+    use std::sync::Arc;
 
     fn metrics() -> MetricsView {
         let count = |a: &str, b: &str, n| (a.to_owned(), b.to_owned(), n);
@@ -279,13 +280,10 @@ mod tests {
             resyncs: 1,
             ..FibView::default()
         };
-        let invalid = |kind: &str| InvalidObject { kind: kind.to_owned(), ..InvalidObject::default() };
-        let datastore = DatastoreView {
-            up: true,
-            revision: 17,
-            last_error: None,
-            invalid: vec![invalid("BGPPeer"), invalid("Node"), invalid("BGPPeer")],
-        };
+        let invalid = |(kind, key)| Problem::new(kind, key, "");
+        let problems = [("BGPPeer", "a"), ("Node", "a"), ("BGPPeer", "b")].map(invalid).to_vec();
+        let problems = Arc::new(Problems::new(problems));
+        let datastore = DatastoreState { is_up: true, revision: 17, error: None, problems };
         let sides = Sides { fib: Some(&fib), datastore: Some(&datastore) };
         let text = render(Program::RouteReflector, &metrics(), sides, false).unwrap();
         for line in [

@@ -5,7 +5,7 @@ use super::admin::{Admin, AdminServer};
 use super::advice;
 use super::allocator;
 use super::cli::Failure;
-use super::cluster::{Datastore, Model};
+use super::cluster::{Model, Sources};
 use super::desired::{Desired, DesiredError};
 use super::file::{FibSection, FileConfig, FileError};
 use crate::config::SpeakerConfig;
@@ -67,8 +67,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
     let mut model = config.etcd.as_ref().map(Model::new);
-    let Some(datastore) = first_state(&config, &mut model, &mut signals).await? else { return Ok(()) };
-    let base = desired(&config, model.as_ref())?;
+    let Some((sources, base)) = first_state(&config, &mut model, &mut signals).await else { return Ok(()) };
     raise_descriptor_limit(&base);
     allocator::keep_tables_apart();
     let speaker = start_speaker(program, &config, &base).await?;
@@ -84,7 +83,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
         drain,
     });
     admin.desired.lock().await.register();
-    let following = datastore.map(|datastore| tokio::spawn(follow(datastore, admin.clone())));
+    let following = sources.map(|sources| tokio::spawn(follow(sources, admin.clone())));
     let serving = tokio::spawn(server.serve(admin.clone(), stop));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket, "accepting sessions and admin requests");
@@ -157,30 +156,25 @@ async fn first_state(
     config: &FileConfig,
     model: &mut Option<Model>,
     signals: &mut Signals,
-) -> Result<Option<Option<Datastore>>, Failure> {
-    let (Some(section), Some(model)) = (&config.etcd, model) else { return Ok(Some(None)) };
+) -> Option<(Option<Sources>, SpeakerConfig)> {
+    let (Some(section), Some(model)) = (&config.etcd, model) else {
+        return Some((None, config.speaker.clone()));
+    };
     let endpoints = section.endpoints.join(", ");
     tracing::info!(endpoints, node = section.node, model = section.model.name(), "reading the datastore");
-    let mut datastore = Datastore::start(section, model);
+    let mut sources = Sources::start(section, model);
     tokio::select! {
-        () = datastore.first_state(model, &config.speaker) => Ok(Some(Some(datastore))),
-        _ = signals.terminate.recv() => Ok(None),
-        _ = signals.interrupt.recv() => Ok(None),
-    }
-}
-
-fn desired(config: &FileConfig, model: Option<&Model>) -> Result<SpeakerConfig, Failure> {
-    match model {
-        Some(model) => model.desired(&config.speaker).map_err(|error| Failure::Failed(error.to_string())),
-        None => Ok(config.speaker.clone()),
+        base = sources.first_state(model, &config.speaker) => Some((Some(sources), base)),
+        _ = signals.terminate.recv() => None,
+        _ = signals.interrupt.recv() => None,
     }
 }
 
 /// Makes the speaker what the datastore says, for as long as the daemon runs.
-async fn follow(mut datastore: Datastore, admin: Arc<Admin>) {
+async fn follow(mut sources: Sources, admin: Arc<Admin>) {
     loop {
-        let update = datastore.next().await;
-        if let Err(error) = admin.desired.lock().await.update(&update).await {
+        let news = sources.next().await;
+        if let Err(error) = admin.desired.lock().await.update(&news).await {
             tracing::warn!(%error, "what the datastore asks for is not done: everything stays as it was");
         }
     }

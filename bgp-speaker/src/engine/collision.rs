@@ -47,11 +47,11 @@ pub struct OtherConnection {
 
 /// An acceptable OPEN came in on the `new` connection: the direction that must be closed, if any.
 ///
-/// Connections that were made at the same time are judged by the identifiers alone, also if one of them has led to a
-/// session by now: the other side may not know that yet, and if each side judged by its own state, both connections
-/// could be closed. (RFC 4271 §6.8 would keep the session unless configured otherwise.) A connection that was made
-/// later is closed, unless the session has graceful restart and had been up for a while: that is how a restarted
-/// neighbour is recognized (RFC 4724 §5).
+/// Connections that were made at about the same time are judged by the identifiers alone, also if one of them has led to
+/// a session by now: the other side may not know that yet, or may have seen the other connection first, and if each
+/// side judged by its own state, both connections could be closed. (RFC 4271 §6.8 would keep the session unless
+/// configured otherwise.) A connection that was made when the session was settled is closed, unless the session has
+/// graceful restart: that is how a restarted neighbour is recognized (RFC 4724 §5).
 pub fn loser(
     new: Direction,
     other: OtherConnection,
@@ -61,10 +61,10 @@ pub fn loser(
     match other.state {
         StateKind::Idle | StateKind::Connect | StateKind::Active | StateKind::OpenSent => None,
         StateKind::OpenConfirm | StateKind::Established => Some(match other.up_for {
-            None if local > remote => Direction::Incoming,
-            None => Direction::Outgoing,
             Some(up_for) if up_for >= SETTLED_AFTER && other.has_graceful_restart => new.other(),
-            Some(_) => new,
+            Some(up_for) if up_for >= SETTLED_AFTER => new,
+            _ if local > remote => Direction::Incoming,
+            _ => Direction::Outgoing,
         }),
     }
 }
@@ -101,12 +101,22 @@ mod tests {
     }
 
     #[test]
-    fn a_session_stays_when_another_connection_is_made_unless_its_neighbour_has_restarted() {
-        for (up_for_secs, restart, expected) in
-            [(4, true, Incoming), (60, false, Incoming), (60, true, Outgoing)]
-        {
+    fn a_settled_session_stays_when_another_connection_is_made_unless_its_neighbour_has_restarted() {
+        for (up_for_secs, restart, expected) in [(60, false, Incoming), (60, true, Outgoing)] {
             let established = other(StateKind::Established, Some(up_for_secs), restart);
             assert_eq!(loser(Incoming, established, LOW, HIGH), Some(expected));
+        }
+    }
+
+    /// One saw the session first, the other the second connection.
+    #[test]
+    fn both_sides_close_the_same_connection_whatever_each_saw_first() {
+        let saw_session_first = other(StateKind::Established, Some(4), true);
+        let saw_connection_first = other(StateKind::Established, None, true);
+        for (local, remote) in [(LOW, HIGH), (HIGH, LOW)] {
+            let here = loser(Incoming, saw_session_first, local, remote);
+            let there = loser(Outgoing, saw_connection_first, remote, local);
+            assert_eq!(here.map(Direction::other), there);
         }
     }
 }

@@ -94,6 +94,8 @@ pub struct Retention {
     pub until: MonoTime,
     /// Families with stale paths.
     pub stale: [bool; Family::ALL.len()],
+    /// We ended the session, and the neighbour went on.
+    pub closed_by_us: bool,
 }
 
 /// A neighbour.

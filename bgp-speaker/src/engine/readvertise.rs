@@ -62,6 +62,12 @@ pub fn may_readvertise(from: Option<Relation>, to: Relation, record: &AttrRecord
     }
 }
 
+/// Is what one source tells told just as if the source were the other?
+pub fn is_told_alike(one: Relation, other: Relation, to: Relation) -> bool {
+    let is_forbidden = |from| from == Relation::NonClient && to == Relation::NonClient;
+    is_forbidden(one) == is_forbidden(other) && is_reflected(Some(one), to) == is_reflected(Some(other), to)
+}
+
 /// Does a path on this way carry ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8)?
 pub fn is_reflected(from: Option<Relation>, to: Relation) -> bool {
     let internal = |relation| matches!(relation, Relation::Client | Relation::NonClient);
@@ -98,6 +104,13 @@ mod tests {
         for (from, to, allowed) in table {
             assert_eq!(may_readvertise(from, to, &record()).is_ok(), allowed, "{from:?} -> {to:?}");
         }
+    }
+
+    #[test]
+    fn only_those_who_are_no_clients_care_whether_a_source_is_one() {
+        assert!(!is_told_alike(Client, NonClient, NonClient));
+        assert!(is_told_alike(Client, NonClient, Client) && is_told_alike(Client, NonClient, External));
+        assert!(!is_told_alike(External, Client, Client), "one is reflected");
     }
 
     #[test]

@@ -251,6 +251,17 @@ impl Rib {
         count
     }
 
+    /// Every prefix of which a source has a path is to be decided again; which they are.
+    pub fn reconsider(&mut self, attrs: &mut AttrTable, source: Source) -> Vec<PrefixId> {
+        let candidates = self.holdings.of(source, self.heads.len());
+        let has_path = |id: &PrefixId| self.paths(*id).any(|(path, _)| path.source == source);
+        let ids: Vec<PrefixId> = candidates.into_iter().filter(has_path).collect();
+        for id in &ids {
+            self.mark_dirty(attrs, *id, false);
+        }
+        ids
+    }
+
     /// Removes the paths of a source, all of them or only the stale ones; how many.
     pub fn remove_source(&mut self, attrs: &mut AttrTable, source: Source, only_stale: bool) -> usize {
         let mut count = 0;

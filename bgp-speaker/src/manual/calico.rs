@@ -10,8 +10,8 @@
 //! What is read: BGPConfiguration (`default` and `node.NAME`), BGPPeer, BGPFilter, IPPool, Node, block affinities, and
 //! the blocks themselves if
 //! [`Snapshot::prefixes`](crate::cluster::calico::Snapshot::prefixes) was asked for them. Services, EndpointSlices and
-//! Secrets come through [`KubernetesSource`](crate::cluster::kubernetes::KubernetesSource), local workloads through the
-//! status files that Felix writes.
+//! Secrets come through [`KubernetesSource`](crate::cluster::kubernetes::KubernetesSource), which today is a
+//! [folder](super::datastore), local workloads through the status files that Felix writes.
 //!
 //! # What is the same as with BIRD
 //!
@@ -47,18 +47,84 @@
 //! not announced), kernel routes with several next hops, and a metric of its own for each route: all learned routes have the metric of `[fib]`.
 //! Routes inside a node's own blocks that it learned from others are passed on like any other route.
 //!
-//! # Moving a node from BIRD, and back
+//! # Moving a cluster from BIRD, node by node, and back
 //!
-//! Nodes can be moved one at a time, since both kinds agree on who connects, on names and on attributes.
+//! Nodes are moved one at a time, in any order, since both kinds agree on who connects, on names and on attributes. The
+//! kernel forwards all the time: BIRD's routes stay when it is killed, the speaker adopts them, and neighbours keep the
+//! node's routes for the restart time (120 s unless configured), which is how long the change of daemons may take. A
+//! test of the lab (`a_calico_node_is_moved_from_bird_and_back_without_a_lost_packet`) does what follows.
 //!
-//! 1. Look at the plan of the node ([`Plan::view`](crate::cluster::calico::Plan::view)) beside `birdcl show protocols`:
-//!    the names must be the same. Look at its problems: what BIRD ignored silently is named there.
-//! 2. Stop confd first, so that nothing starts BIRD again, then BIRD *without* grace (SIGKILL): a connection that just
-//!    breaks makes the neighbours keep the node's routes for the restart time; on SIGTERM BIRD says goodbye, and they
-//!    drop them at once.
-//! 3. Start the speaker with `[fib] protocol = 12`, which is BIRD's: the routes that BIRD left are adopted, and
-//!    exchanged in place, not removed. What nobody wants any more goes once the neighbours have told their routes
-//!    ([`restart`](super::restart)).
+//! **The file**, `/etc/bgp/bgp.toml`. All else is in etcd:
 //!
-//! The way back is the same: stop the speaker with [`Stop::Restart`](crate::Stop::Restart) (SIGTERM), which leaves all
-//! routes in the kernel, and start BIRD. BIRD takes over routes of protocol 12, and deletes those that it does not want.
+//! ```toml
+//! [etcd]
+//! endpoints = ["https://10.0.0.5:2379"]      # and ca_file, cert_file, key_file as Calico has them
+//! model = "calico"
+//! node = "node-e"                            # the name of its Node resource; default: $NODENAME
+//! cache = "/var/lib/bgp/datastore.cache"
+//!
+//! [fib]
+//! protocol = 12                              # BIRD's: routes that it left are ours
+//! ```
+//!
+//! **The service**, `/etc/systemd/system/bgp-speaker.service`. A DaemonSet needs the same of a pod: the host's network,
+//! `NET_ADMIN`, both folders, and `terminationGracePeriodSeconds` of a few seconds:
+//!
+//! ```ini
+//! [Unit]
+//! After=network-online.target
+//! [Service]
+//! Type=notify-reload
+//! ExecStart=/usr/local/bin/bgp-speaker run --config /etc/bgp/bgp.toml
+//! Restart=always
+//! [Install]
+//! WantedBy=multi-user.target
+//! ```
+//!
+//! **1. Look.** `check` finds mistakes in the file. `plan`, while no daemon runs, reads etcd and prints what the speaker
+//! would do: its sessions must have the names that BIRD's have.
+//!
+//! ```text
+//! bgp-speaker check --config /etc/bgp/bgp.toml
+//! bgp-speaker plan --config /etc/bgp/bgp.toml
+//! birdcl -s /var/run/calico/bird.ctl show protocols
+//! ```
+//!
+//! **2. End confd and BIRD**, confd first, or it would start BIRD again; and BIRD *without grace*. A connection that just
+//! breaks makes the neighbours keep the node's routes; on SIGTERM BIRD says goodbye, and they drop them at once. Calico's
+//! pod runs them under runit: `once` means that they are not started again, `kill` is SIGKILL.
+//!
+//! ```text
+//! kubectl exec --namespace kube-system calico-node-x7k2p -- sv once confd bird bird6
+//! kubectl exec --namespace kube-system calico-node-x7k2p -- sv kill confd bird bird6
+//! ```
+//!
+//! That lasts as long as the pod. For good, give the moved nodes a DaemonSet of their own (by a label of the node) with
+//! `CALICO_NETWORKING_BACKEND=none`, which starts neither, and probes that do not ask for BIRD (`-felix-ready` alone).
+//!
+//! **3. Start the speaker.**
+//!
+//! ```text
+//! systemctl enable --now bgp-speaker
+//! ```
+//!
+//! **4. Look again**, before the next node's turn. The node is done when `status` says *ready*, kernel *in sync*, datastore
+//! *followed*, and `neighbors` shows every session as Established. What BIRD ignored in silence is listed as *invalid*:
+//!
+//! ```text
+//! bgp-speaker status
+//! bgp-speaker neighbors
+//! ip route show proto bird
+//! ```
+//!
+//! What nobody wants any more leaves the kernel once all neighbours have told their routes
+//! ([`restart`](super::restart)). BIRD's blackholes are replaced by ones with the metric of `[fib]`.
+//!
+//! **Back**, after a look at step 4 that did not please, or a year later: stop the speaker by SIGTERM, never by `drain`.
+//! It leaves all routes, and its neighbours keep the node's. Then let runit start BIRD, which takes over routes of protocol
+//! 12 and removes those that it does not want. `birdcl show protocols` must show every session as Established.
+//!
+//! ```text
+//! systemctl disable --now bgp-speaker
+//! kubectl exec --namespace kube-system calico-node-x7k2p -- sv up confd bird bird6
+//! ```

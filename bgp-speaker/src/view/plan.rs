@@ -85,7 +85,8 @@ pub struct PlannedAnnouncement {
     pub prefix: IpNet,
     /// `block`, `borrowed`, `service`, or `route` for what a file names.
     pub kind: String,
-    /// Packets for addresses in it that nobody has are dropped here, where its pool is programmed.
+    /// Packets for addresses in it that nobody has are dropped here. In a document made of Calico's data alone, which does
+    /// not know what becomes of the kernel: where its pool is programmed.
     pub blackhole: bool,
     /// Standard communities.
     pub communities: Vec<String>,
@@ -116,7 +117,8 @@ pub struct PlannedHostRoute {
 }
 
 impl PlanView {
-    /// The plan for `config`, which `steps` lead to. With a FIB, blocks are blackholes in the kernel.
+    /// The plan for `config`, which `steps` lead to. With a FIB, blocks are blackholes in the kernel, where its rules
+    /// let them.
     pub fn new(node: &str, config: &SpeakerConfig, has_fib: bool, steps: Vec<Step>) -> Self {
         let mut sessions: Vec<PlannedSession> =
             config.neighbors.values().map(|neighbor| PlannedSession::new(config, neighbor)).collect();
@@ -132,7 +134,9 @@ impl PlanView {
             originate: config
                 .announcements
                 .values()
-                .map(|announcement| PlannedAnnouncement::new(announcement, has_fib))
+                .map(|announcement| {
+                    PlannedAnnouncement::new(announcement, has_fib && rules.writes(&announcement.prefix))
+                })
                 .collect(),
             fib: PlannedFib::of(rules),
             fib_rejected: rules.rejected.iter().copied().collect(),
@@ -190,12 +194,12 @@ impl PlannedSession {
 }
 
 impl PlannedAnnouncement {
-    fn new(announcement: &Announcement, has_fib: bool) -> Self {
+    fn new(announcement: &Announcement, is_written: bool) -> Self {
         let is_block = announcement.kind == AnnouncementKind::Block;
         Self {
             prefix: announcement.prefix,
             kind: if is_block { "block" } else { "route" }.to_owned(),
-            blackhole: is_block && has_fib,
+            blackhole: is_block && is_written,
             communities: announcement.communities.iter().map(ToString::to_string).collect(),
             large_communities: announcement.large_communities.iter().map(ToString::to_string).collect(),
         }
@@ -252,5 +256,25 @@ mod tests {
             ]
         });
         assert_eq!(serde_json::to_value(&plan).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_block_is_a_blackhole_only_where_its_routes_go_to_the_kernel() {
+        let mut config = SpeakerConfig::new("10.0.0.1".parse().unwrap());
+        let others = PoolRule { program: false, ..PoolRule::default() };
+        config.fib_rules.pools.insert("10.1.0.0/16".parse().unwrap(), others);
+        config.fib_rules.pools.insert("10.1.128.0/17".parse().unwrap(), PoolRule::default());
+        config.fib_rules.rejected.insert("10.96.0.0/12".parse().unwrap());
+        for block in ["10.0.0.0/26", "10.1.0.0/26", "10.1.128.0/26", "10.96.0.0/26"] {
+            let block = Announcement::block(block.parse().unwrap());
+            config.announcements.insert(block.prefix, block);
+        }
+        let blackholes = |has_fib| -> Vec<String> {
+            let plan = PlanView::new("node-a", &config, has_fib, Vec::new());
+            let blackholes = plan.originate.iter().filter(|announcement| announcement.blackhole);
+            blackholes.map(|announcement| announcement.prefix.to_string()).collect()
+        };
+        assert_eq!(blackholes(true), ["10.0.0.0/26", "10.1.128.0/26"]);
+        assert_eq!(blackholes(false), [""; 0]);
     }
 }

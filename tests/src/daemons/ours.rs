@@ -75,6 +75,8 @@ pub struct Ours {
     spec: SpeakerSpec,
     /// TOML that is appended to the generated file, for what the description cannot say.
     extra: String,
+    /// The whole file, in place of a generated one.
+    file: Option<String>,
     namespace: Namespace,
     folder: PathBuf,
     process: Option<Process>,
@@ -91,6 +93,7 @@ impl Ours {
             executable: program.path()?,
             spec,
             extra: String::new(),
+            file: None,
             namespace: node.namespace.clone(),
             folder: lab.subfolder(&node.name)?,
             process: None,
@@ -104,6 +107,13 @@ impl Ours {
         self
     }
 
+    /// Uses this file, which names [`Ours::socket`], in place of one that is made of the description.
+    #[must_use]
+    pub fn with_file(mut self, text: String) -> Ours {
+        self.file = Some(text);
+        self
+    }
+
     /// The current description.
     #[must_use]
     pub fn spec(&self) -> &SpeakerSpec {
@@ -114,6 +124,12 @@ impl Ours {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join("admin.sock")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The configuration file.
@@ -157,12 +173,33 @@ impl Ours {
         json(&format!("{} {arguments}", self.program.name()), &self.ask(&format!("{arguments} --json"))?)
     }
 
+    /// Runs one of its commands that need no daemon, in the node's network.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn offline(&self, arguments: &str) -> Result<String, LabError> {
+        let mut command = Command::new(&self.executable);
+        self.namespace.output(command.args(arguments.split_whitespace()))
+    }
+
+    /// Runs `plan --config FILE --json` in the node's network, whether the daemon runs or not.
+    ///
+    /// # Errors
+    /// If the command fails or does not print JSON.
+    pub fn plan_of_file(&self) -> Result<Value, LabError> {
+        let mut command = Command::new(&self.executable);
+        command.arg("plan").arg("--config").arg(self.config_path());
+        command.arg("--socket").arg(self.socket()).arg("--json");
+        json("plan", &self.namespace.output(&mut command)?)
+    }
+
     /// Writes the file without telling the daemon.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write_config(&self) -> Result<(), LabError> {
-        let text = config(&self.spec, &self.socket()) + &self.extra;
+        let generated = || config(&self.spec, &self.socket()) + &self.extra;
+        let text = self.file.clone().unwrap_or_else(generated);
         // By rename: an earlier SIGHUP may still be on its way, and must not find half a file.
         let new = self.folder.join("config.toml.new");
         fs::write(&new, text)

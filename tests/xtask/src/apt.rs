@@ -33,6 +33,8 @@ pub(crate) const BENCH_QUICK: &[Need] = &[need("ip", "iproute2"), need("bird", "
 /// The other daemons that it compares with.
 pub(crate) const BENCH: &[Need] =
     &[need("/usr/lib/frr/bgpd", "frr"), need("bgpctl", "openbgpd"), need("gobgpd", "gobgpd")];
+/// To run the benchmark of the way from etcd.
+pub(crate) const ETCD: &[Need] = &[need("ip", "iproute2"), need("etcd", "etcd-server")];
 /// To run every test.
 pub(crate) const TEST: &[Need] = &[
     need("ip", "iproute2"),

@@ -11,8 +11,10 @@ use crate::run::{Failure, cargo, run as run_command, target, workspace};
 /// One benchmark: the folder of its package, and its name.
 type Bench = (String, String);
 
-/// The benchmark of the way into the kernel, which starts the speaker's release build.
-const FIB: &str = "fib";
+/// The benchmarks that start the speaker's release build: of the way into the kernel, and of the way from etcd.
+const WITH_SPEAKER: [&str; 2] = ["fib", "cluster"];
+/// The one that starts etcd.
+const WITH_ETCD: &str = "cluster";
 
 /// What is built for `--quick`, which measures nothing.
 const QUICK_PROFILE: &str = "quick";
@@ -33,15 +35,17 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
         apt::ensure(&[apt::BUILD])?;
     }
     for (package, name) in known.iter().filter(|(_, name)| names.contains(&name.as_str())) {
-        if name == FIB {
-            // It compares the speaker's own way into the kernel with those of others.
+        if name == WITH_ETCD {
+            apt::ensure(&[apt::ETCD])?;
+        }
+        if WITH_SPEAKER.contains(&name.as_str()) {
             run_command(&mut cargo(["build", "--release", "--package", "bgp-speaker"]))?;
         }
         let manifest = workspace().join(package).join("Cargo.toml");
         let mut command = cargo(["bench", "--bench", name, "--manifest-path"]);
         command.arg(manifest);
-        // The benchmark of the kernel starts the release build.
-        if flags.contains(&"--quick") && name != FIB {
+        // Those that start the release build are built alike.
+        if flags.contains(&"--quick") && !WITH_SPEAKER.contains(&name.as_str()) {
             command.args(["--profile", QUICK_PROFILE]);
         }
         if !flags.is_empty() {

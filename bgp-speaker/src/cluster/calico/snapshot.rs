@@ -167,6 +167,11 @@ impl Snapshot {
         Effect::of(is_changed)
     }
 
+    /// A status file of Felix cannot be read; what it said last stays in force.
+    pub fn endpoint_status_unreadable(&mut self, file: &str, reason: &str) {
+        self.note("EndpointStatus", file, vec![format!("{reason}; what it said last stays in force")]);
+    }
+
     /// A status file of Felix is gone.
     pub fn delete_endpoint_status(&mut self, file: &str) -> Effect {
         self.problems.remove(file);

@@ -96,6 +96,12 @@ pub enum EtcdError {
         /// What is left begins after this.
         up_to: i64,
     },
+    /// Somebody else was quicker, or has taken it since.
+    #[error("{key} has been changed by somebody else")]
+    Taken {
+        /// The key.
+        key: String,
+    },
     /// The server ended the watch.
     #[error("etcd ended the watch: {reason}")]
     Cancelled {

@@ -1,8 +1,8 @@
-//! A key of ours, under a lease that is kept alive.
+//! A key of ours, under a lease that is kept alive. Somebody else's under that name is left alone.
 
 use super::backoff::Backoff;
 use super::connect::{EtcdError, EtcdOptions, connect, in_time};
-use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp, WatchOptions};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -10,8 +10,11 @@ use tokio::task::JoinHandle;
 /// How often in the life of a lease it is renewed.
 const RENEWALS: u32 = 3;
 
+/// Says of a key's value whether it is ours from before, given what ours is now.
+pub type IsOurs = fn(found: &[u8], ours: &str) -> bool;
+
 /// Keeps a key with a value for as long as it lives. When it is dropped, or the process ends, the key stays until the
-/// lease expires; [`Registration::withdraw`] removes it at once.
+/// lease expires; [`Registration::withdraw`] removes it at once. While the key is somebody else's, it waits.
 #[derive(Debug)]
 pub struct Registration {
     options: EtcdOptions,
@@ -22,12 +25,20 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Begins to keep the key. Must be called inside a tokio runtime.
-    pub fn start(options: EtcdOptions, key: String, value: String, time_to_live: Duration) -> Self {
+    /// Begins to keep the key. A value of ours that an earlier process left there is replaced. Must be called inside a
+    /// tokio runtime.
+    pub fn start(
+        options: EtcdOptions,
+        key: String,
+        value: String,
+        time_to_live: Duration,
+        is_ours: IsOurs,
+    ) -> Self {
         let (value, values) = watch::channel(value);
         let (leases, lease) = watch::channel(None);
-        let task = tokio::spawn(keep(options.clone(), key.clone(), values, time_to_live, leases));
-        Self { options, key, value, lease, task }
+        let keeper =
+            Keeper { options: options.clone(), key: key.clone(), values, time_to_live, leases, is_ours };
+        Self { options, key, value, lease, task: tokio::spawn(keeper.keep()) }
     }
 
     /// Another value from now on.
@@ -64,68 +75,113 @@ impl Drop for Registration {
     }
 }
 
-async fn keep(
+struct Keeper {
     options: EtcdOptions,
     key: String,
-    mut values: watch::Receiver<String>,
+    values: watch::Receiver<String>,
     time_to_live: Duration,
     leases: watch::Sender<Option<i64>>,
-) {
-    let mut backoff = Backoff::new();
-    loop {
-        match register(&options, &key, &mut values, time_to_live, &leases, &mut backoff).await {
-            // Nobody wants it to be kept any more.
-            Ok(()) => return,
-            Err(error) => tracing::warn!(key, %error, "not registered, or not for long"),
-        }
-        tokio::time::sleep(backoff.next_delay().min(time_to_live / RENEWALS)).await;
-    }
+    is_ours: IsOurs,
 }
 
-async fn register(
-    options: &EtcdOptions,
-    key: &str,
-    values: &mut watch::Receiver<String>,
-    time_to_live: Duration,
-    leases: &watch::Sender<Option<i64>>,
-    backoff: &mut Backoff,
-) -> Result<(), EtcdError> {
-    let mut client = connect(options).await?;
-    let granted = in_time(options, client.lease_grant(time_to_live.as_secs() as i64, None)).await?;
-    let lease = granted.id();
-    leases.send_replace(Some(lease));
-    let value = values.borrow_and_update().clone();
-    put(options, &mut client, key, &value, lease).await?;
-    tracing::info!(key, time_to_live = time_to_live.as_secs(), "registered");
-    *backoff = Backoff::new();
-    let (mut keeper, mut answers) = in_time(options, client.lease_keep_alive(lease)).await?;
-    loop {
-        tokio::select! {
-            changed = values.changed() => {
-                if changed.is_err() {
-                    return Ok(());
-                }
-                let value = values.borrow_and_update().clone();
-                put(options, &mut client, key, &value, lease).await?;
+impl Keeper {
+    async fn keep(mut self) {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.register(&mut backoff).await {
+                // Nobody wants it to be kept any more.
+                Ok(()) => return,
+                Err(error) => tracing::warn!(key = self.key, %error, "not registered, or not for long"),
             }
-            () = tokio::time::sleep(time_to_live / RENEWALS) => {
-                in_time(options, keeper.keep_alive()).await?;
-                let answer = in_time(options, answers.message()).await?;
-                if answer.is_none_or(|answer| answer.ttl() <= 0) {
-                    return Err(EtcdError::Cancelled { reason: "the lease has expired".to_owned() });
+            tokio::time::sleep(backoff.next_delay().min(self.time_to_live / RENEWALS)).await;
+        }
+    }
+
+    async fn register(&mut self, backoff: &mut Backoff) -> Result<(), EtcdError> {
+        let mut client = connect(&self.options).await?;
+        let Some(found) = self.wait_for_the_key(&mut client).await? else { return Ok(()) };
+        let seconds = self.time_to_live.as_secs();
+        let granted = in_time(&self.options, client.lease_grant(seconds as i64, None)).await?;
+        let lease = granted.id();
+        self.leases.send_replace(Some(lease));
+        // Nobody was quicker. Where there is no key, that is 0.
+        let as_found = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, found);
+        self.put(&mut client, lease, as_found).await?;
+        tracing::info!(key = self.key, time_to_live = seconds, "registered");
+        *backoff = Backoff::new();
+        let (mut keeper, mut answers) = in_time(&self.options, client.lease_keep_alive(lease)).await?;
+        loop {
+            tokio::select! {
+                changed = self.values.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let still_ours = Compare::lease(self.key.as_str(), CompareOp::Equal, lease);
+                    self.put(&mut client, lease, still_ours).await?;
+                }
+                () = tokio::time::sleep(self.time_to_live / RENEWALS) => {
+                    in_time(&self.options, keeper.keep_alive()).await?;
+                    let answer = in_time(&self.options, answers.message()).await?;
+                    if answer.is_none_or(|answer| answer.ttl() <= 0) {
+                        return Err(EtcdError::Cancelled { reason: "the lease has expired".to_owned() });
+                    }
                 }
             }
         }
     }
-}
 
-async fn put(
-    options: &EtcdOptions,
-    client: &mut Client,
-    key: &str,
-    value: &str,
-    lease: i64,
-) -> Result<(), EtcdError> {
-    let with_lease = PutOptions::new().with_lease(lease);
-    in_time(options, client.put(key, value, Some(with_lease))).await.map(|_| ())
+    /// Waits until the key is free, or holds what is ours from before, and answers the revision of its last change.
+    /// `None`: nobody wants it to be kept any more.
+    async fn wait_for_the_key(&mut self, client: &mut Client) -> Result<Option<i64>, EtcdError> {
+        loop {
+            let response = in_time(&self.options, client.get(self.key.as_str(), None)).await?;
+            let Some(found) = response.kvs().first() else { return Ok(Some(0)) };
+            if (self.is_ours)(found.value(), self.values.borrow_and_update().as_str()) {
+                return Ok(Some(found.mod_revision()));
+            }
+            tracing::warn!(
+                key = self.key,
+                "somebody else is registered under this name: waiting until that is gone"
+            );
+            let next = response.header().map_or(0, |header| header.revision() + 1);
+            let range = WatchOptions::new().with_start_revision(next);
+            let mut watch = in_time(&self.options, client.watch(self.key.as_str(), Some(range))).await?;
+            loop {
+                let message = tokio::select! {
+                    message = watch.message() => message,
+                    changed = self.values.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return Ok(None),
+                    },
+                };
+                let endpoints = || self.options.endpoints.clone();
+                let message = message.map_err(|source| EtcdError::Etcd { endpoints: endpoints(), source })?;
+                match message {
+                    Some(message) if message.canceled() => {
+                        return Err(EtcdError::Cancelled { reason: message.cancel_reason().to_owned() });
+                    }
+                    Some(message) if message.events().is_empty() => {}
+                    Some(_) => break,
+                    None => {
+                        return Err(EtcdError::Cancelled { reason: "the server closed it".to_owned() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts the value, if the key is as it should be.
+    async fn put(&mut self, client: &mut Client, lease: i64, when: Compare) -> Result<(), EtcdError> {
+        let value = self.values.borrow_and_update().clone();
+        let with_lease = PutOptions::new().with_lease(lease);
+        let put = TxnOp::put(self.key.as_str(), value, Some(with_lease));
+        let answer = in_time(&self.options, client.txn(Txn::new().when([when]).and_then([put]))).await?;
+        if answer.succeeded() {
+            return Ok(());
+        }
+        // Without its key it is good for nothing, and would expire anyway.
+        self.leases.send_replace(None);
+        _ = in_time(&self.options, client.lease_revoke(lease)).await;
+        Err(EtcdError::Taken { key: self.key.clone() })
+    }
 }

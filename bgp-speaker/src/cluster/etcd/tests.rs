@@ -276,14 +276,19 @@ async fn a_datastore_that_is_not_there_is_told_with_its_address() {
     assert!(reason.contains("http://127.0.0.1:1"), "{reason}");
 }
 
+/// Values that start alike are of one node.
+fn register(server: &TestServer, value: &str, lease_time: Duration) -> Registration {
+    let is_ours: IsOurs = |found, ours| found.first() == ours.as_bytes().first();
+    Registration::start(server.options.clone(), "/a/n".to_owned(), value.to_owned(), lease_time, is_ours)
+}
+
 #[tokio::test]
 async fn a_registration_is_kept_alive_changed_and_withdrawn() {
     let mut server = TestServer::start().await;
     let mut watcher = watcher(&server);
     assert_eq!(listed(&next(&mut watcher).await), []);
     let lease_time = Duration::from_secs(3);
-    let registration =
-        Registration::start(server.options.clone(), "/a/n".to_owned(), "1".to_owned(), lease_time);
+    let registration = register(&server, "1", lease_time);
     assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("1".to_owned()))]);
     registration.set("2".to_owned());
     assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("2".to_owned()))]);
@@ -319,9 +324,66 @@ async fn a_registration_that_nobody_keeps_alive_expires() {
     let mut watcher = watcher(&server);
     assert_eq!(listed(&next(&mut watcher).await), []);
     let lease_time = Duration::from_secs(2);
-    let registration =
-        Registration::start(server.options.clone(), "/a/n".to_owned(), "1".to_owned(), lease_time);
+    let registration = register(&server, "1", lease_time);
     assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("1".to_owned()))]);
     drop(registration);
     assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), None)]);
+}
+
+#[tokio::test]
+async fn of_two_with_one_name_the_first_is_registered_until_it_is_gone() {
+    let server = TestServer::start().await;
+    let mut watcher = watcher(&server);
+    assert_eq!(listed(&next(&mut watcher).await), []);
+    let lease_time = Duration::from_secs(2);
+    let is = |value: &str| [("/a/n".to_owned(), Some(value.to_owned()))];
+    let is_gone = [("/a/n".to_owned(), None)];
+    let first = register(&server, "a1", lease_time);
+    assert_eq!(changed(&next(&mut watcher).await), is("a1"));
+    let second = register(&server, "b1", lease_time);
+    first.set("a2".to_owned());
+    assert_eq!(changed(&next(&mut watcher).await), is("a2"));
+    let waits = tokio::time::timeout(2 * lease_time, watcher.next()).await;
+    waits.expect_err("as long as the first is there, nothing changes");
+    first.withdraw().await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(changed(&next(&mut watcher).await));
+    }
+    assert_eq!(told, [&is_gone[..], &is("b1")].concat());
+    // And the other way round, when one dies.
+    let third = register(&server, "a3", lease_time);
+    drop(second);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(changed(&next(&mut watcher).await));
+    }
+    assert_eq!(told, [&is_gone[..], &is("a3")].concat());
+    // Somebody writes over it: it is not ours to put back before that is gone.
+    server.put("/a/n", "c").await;
+    assert_eq!(changed(&next(&mut watcher).await), is("c"));
+    third.set("a4".to_owned());
+    tokio::time::timeout(lease_time, watcher.next()).await.expect_err("it is left alone");
+    server.client().await.delete("/a/n", None).await.unwrap();
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(changed(&next(&mut watcher).await));
+    }
+    assert_eq!(told, [&is_gone[..], &is("a4")].concat());
+}
+
+#[tokio::test]
+async fn a_node_that_is_back_takes_the_place_of_what_it_left() {
+    let server = TestServer::start().await;
+    let mut watcher = watcher(&server);
+    assert_eq!(listed(&next(&mut watcher).await), []);
+    let lease_time = Duration::from_secs(3);
+    let before = register(&server, "a1", lease_time);
+    assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("a1".to_owned()))]);
+    drop(before);
+    let _now = register(&server, "a2", lease_time);
+    let change = changed(&next(&mut watcher).await);
+    assert_eq!(change, [("/a/n".to_owned(), Some("a2".to_owned()))], "the old lease has not expired first");
+    let expired = tokio::time::timeout(2 * lease_time, watcher.next()).await;
+    expired.expect_err("the key is not under the old lease any more");
 }

@@ -15,8 +15,8 @@ struct Object {
     string_data: BTreeMap<String, String>,
 }
 
-/// The readable values. Messages name keys, never values.
-pub(super) fn read(json: &[u8], findings: &mut Findings) -> Result<BTreeMap<String, Secret>, String> {
+/// The readable values; `None` where TCP MD5 could not take one. Messages name keys, never values.
+pub(super) fn read(json: &[u8], findings: &mut Findings) -> Result<BTreeMap<String, Option<Secret>>, String> {
     // The library's words would quote what it read.
     let object: Field<Object> =
         serde_json::from_slice(json).map_err(|error| format!("unreadable at column {}", error.column()))?;
@@ -26,10 +26,14 @@ pub(super) fn read(json: &[u8], findings: &mut Findings) -> Result<BTreeMap<Stri
     let mut values = BTreeMap::new();
     for (key, encoded) in object.data {
         match BASE64_STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
-            Some(value) => _ = values.insert(key, Secret::new(value)),
+            Some(value) => _ = values.insert(key, password(value)),
             None => findings.note(format!("data.{key}: is no text in base64")),
         }
     }
-    values.extend(object.string_data.into_iter().map(|(key, value)| (key, Secret::new(value))));
+    values.extend(object.string_data.into_iter().map(|(key, value)| (key, password(value))));
     Ok(values)
+}
+
+fn password(value: String) -> Option<Secret> {
+    (1..=Secret::BYTES_MAX).contains(&value.len()).then(|| Secret::new(value))
 }

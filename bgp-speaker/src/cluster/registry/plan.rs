@@ -66,6 +66,7 @@ pub(super) fn plan(
         .filter(|(name, _)| *name != local.name)
         .collect();
     let mut problems = overlaps(&own, local, &others);
+    problems.extend(namesake(registry, local, &own));
     let mut config = base.clone();
     let all: Vec<&NodeRecord> = others.values().copied().chain([&own]).collect();
     for (name, other) in others {
@@ -86,6 +87,18 @@ pub(super) fn plan(
         config.neighbors.entry(neighbor.address).or_insert(neighbor);
     }
     Ok((config, problems))
+}
+
+/// Somebody else with this node's name, who was first.
+fn namesake(registry: &Registry, local: &LocalRecord, own: &NodeRecord) -> Option<Problem> {
+    let registered = registry.nodes.get(&local.name).filter(|record| !record.is_of_same_node(own))?;
+    let addresses: Vec<String> = registered.addresses.iter().map(ToString::to_string).collect();
+    let reason = format!(
+        "a node with {} is registered under this node's name: this one is not, and others do not know it, until that \
+         one is gone; give it a name of its own ([etcd] node)",
+        addresses.join(", ")
+    );
+    Some(Problem::new("Node", node_key(&local.name), reason))
 }
 
 /// Do two nodes have a session? Both ask with the records of all nodes, in any order.

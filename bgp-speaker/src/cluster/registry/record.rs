@@ -95,6 +95,11 @@ impl NodeRecord {
         self.addresses.iter().copied().find(|address| address.is_ipv4() == is_ipv4)
     }
 
+    /// Is the other one an earlier or later record of this node? Of one name they are, if they share an address.
+    pub fn is_of_same_node(&self, other: &NodeRecord) -> bool {
+        self.addresses.iter().any(|address| other.addresses.contains(address))
+    }
+
     fn problem(&self) -> Option<&'static str> {
         let unusable = |address: &IpAddr| address.is_unspecified() || address.is_multicast();
         if self.addresses.is_empty() {

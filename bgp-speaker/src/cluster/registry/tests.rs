@@ -217,3 +217,16 @@ fn a_node_without_an_address_cannot_register() {
     let record = local("a").record(&config).unwrap();
     assert_eq!(NodeRecord::from_json(record.to_json().as_bytes()), Ok(record));
 }
+
+#[test]
+fn somebody_else_under_this_nodes_name_is_reported() {
+    let registry = cluster(&[("a", base(7), None), ("b", base(2), None)]);
+    let (config, problems) = registry.plan(&local("a"), &base(1)).unwrap();
+    assert_eq!(config.neighbors.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].key, node_key("a"));
+    assert!(problems[0].reason.starts_with("a node with 10.0.0.7 is registered"), "{problems:?}");
+    let mut moved = base(1);
+    moved.local_addresses = vec!["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
+    assert_eq!(registry.plan(&local("a"), &moved).unwrap().1, [], "the same node, with one address more");
+}

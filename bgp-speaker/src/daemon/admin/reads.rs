@@ -56,6 +56,7 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response,
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<StatusView>, ApiError> {
     let datastore = admin.desired.lock().await.datastore();
+    let datastore = datastore.map(|state| state.view());
     Ok(Json(StatusView { datastore, ..admin.handle.status().await? }))
 }
 

@@ -1,16 +1,21 @@
-//! `plan`: what would this file change?
+//! `plan`: what would this file change, or what does the datastore ask for?
 
 use super::client::{ClientError, with_query};
 use super::output::{print, print_json};
 use super::{Failure, Program, ReadArgs};
 use crate::config::{SpeakerConfig, diff};
 use crate::daemon::advice::io_text;
+use crate::daemon::cluster::{Model, Sources};
 use crate::daemon::desired::node_name;
-use crate::daemon::file::FileConfig;
+use crate::daemon::file::{EtcdSection, FileConfig};
 use crate::daemon::human::count;
 use crate::view::PlanView;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A datastore that does not answer for so long is not there.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
@@ -43,22 +48,40 @@ async fn plan_file(program: Program, args: &PlanArgs, path: &Path) -> Result<Pla
                 "note: no daemon at {} ({reason}): this is the plan of a first start",
                 socket.display()
             );
-            Ok(first_start(&file))
+            match &file.etcd {
+                Some(section) => from_datastore(section, &file).await,
+                None => Ok(first_start(&file, &file.speaker)),
+            }
         }
         answer => Ok(answer?),
     }
 }
 
-fn first_start(file: &FileConfig) -> PlanView {
+/// The same of a node that has its neighbours from a datastore, which is read once; nothing is written anywhere. What is
+/// wrong with the data is noted.
+async fn from_datastore(section: &EtcdSection, file: &FileConfig) -> Result<PlanView, Failure> {
+    let mut model = Model::new(section);
+    let mut sources = Sources::without_cache(section, &model);
+    let read = sources.read_once(&mut model, &file.speaker, READ_TIMEOUT).await;
+    let config = read.map_err(|error| Failure::Failed(format!("there is no plan: {error}")))?;
+    for problem in model.state().view().invalid {
+        eprintln!("note: {}: {}", problem.key, problem.reason);
+    }
+    let mut plan = first_start(file, &config);
+    model.describe(&mut plan, &file.speaker);
+    Ok(plan)
+}
+
+fn first_start(file: &FileConfig, config: &SpeakerConfig) -> PlanView {
     let nothing = SpeakerConfig {
         neighbors: Default::default(),
         listen_ranges: Vec::new(),
         announcements: Default::default(),
         filters: Default::default(),
         fib_rules: Default::default(),
-        ..file.speaker.clone()
+        ..config.clone()
     };
-    PlanView::new(&node_name(file), &file.speaker, file.fib.is_some(), diff(&nothing, &file.speaker))
+    PlanView::new(&node_name(file), config, file.fib.is_some(), diff(&nothing, config))
 }
 
 fn render(plan: &PlanView) -> String {
@@ -83,7 +106,7 @@ mod tests {
         let text = "router_id = \"10.0.0.1\"\nneighbors = [{ address = \"10.0.0.2\" }]\n\
                     announce.blocks = [\"192.168.1.0/26\"]\n";
         let file = FileConfig::parse(text, "bgp.toml", &surroundings).unwrap();
-        let plan = first_start(&file);
+        let plan = first_start(&file, &file.speaker);
         assert_eq!(
             render(&plan),
             "add-session 10.0.0.2\nannounce 192.168.1.0/26\n2 steps, 0 session resets\n"

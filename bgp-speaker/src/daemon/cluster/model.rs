@@ -1,19 +1,31 @@
 //! The data model of a datastore, and this node in it.
 
-use super::view;
+use super::News;
+use super::state::{DatastoreState, Problems};
 use crate::cluster::calico::{self, LocalNode, PlanError, Snapshot};
+use crate::cluster::folder::{FileContent, FolderNews};
+use crate::cluster::kubernetes::SourceNews;
 use crate::cluster::registry::{LocalRecord, NODES_PREFIX, NodeRecord, Registry, RegistryError};
 use crate::cluster::{Problem, Update};
 use crate::config::SpeakerConfig;
 use crate::daemon::file::{EtcdModel, EtcdSection};
-use crate::view::DatastoreView;
+use crate::view::PlanView;
+use calico::Effect;
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
-/// What the datastore holds, as far as it concerns this node, and whether it can be followed.
+/// What the sources hold, as far as it concerns this node, and whether they can be followed.
 pub(crate) struct Model {
     data: Data,
     is_up: bool,
-    error: Option<String>,
+    error: Option<Arc<str>>,
+    kubernetes: Option<Side>,
+    endpoint_status: Option<Side>,
+    /// Of the last plan that counts.
+    plan_problems: Vec<Problem>,
+    /// `None`: something has changed since they were put together.
+    problems: Option<Arc<Problems>>,
 }
 
 enum Data {
@@ -21,11 +33,47 @@ enum Data {
     Registry(Registry, LocalRecord),
 }
 
+/// A source beside the datastore.
+#[derive(Debug)]
+struct Side {
+    /// What it is, for messages.
+    name: String,
+    has_been_read: bool,
+    error: Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Side {
+    fn new(what: &str, path: &Path) -> Self {
+        let name = format!("{what} in {}", path.display());
+        Self { name, has_been_read: false, error: None, problems: Vec::new() }
+    }
+
+    /// It can be read, and this is wrong with it.
+    fn is_read(&mut self, problems: Vec<Problem>) {
+        (self.has_been_read, self.error, self.problems) = (true, None, problems);
+    }
+
+    fn problems(&self) -> impl Iterator<Item = Problem> {
+        let own = self.error.iter().map(|reason| Problem::new("Source", self.name.clone(), reason.clone()));
+        own.chain(self.problems.iter().cloned())
+    }
+
+    fn awaited(&self) -> Result<(), ModelError> {
+        if self.has_been_read {
+            return Ok(());
+        }
+        let why = self.error.as_ref().map(|reason| format!(": {reason}"));
+        Err(ModelError::NotRead { what: format!("{}{}", self.name, why.unwrap_or_default()) })
+    }
+}
+
 /// The data do not say what this node is to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ModelError {
-    #[error("the datastore has not been read yet")]
-    NotRead,
+    /// What half of the data say would withdraw the rest.
+    #[error("not read yet: {what}")]
+    NotRead { what: String },
     #[error(transparent)]
     Calico(#[from] PlanError),
     #[error(transparent)]
@@ -38,14 +86,19 @@ impl Model {
     /// Knows nothing yet.
     pub(crate) fn new(section: &EtcdSection) -> Self {
         let data = match section.model {
-            EtcdModel::Calico => {
-                let router_id = section.router_id.unwrap_or_default();
-                let local = LocalNode { router_id, ..LocalNode::named(&section.node) };
-                Data::Calico(Box::default(), local)
-            }
+            EtcdModel::Calico => Data::Calico(Box::default(), section.local.clone()),
             EtcdModel::Registry => Data::Registry(Registry::default(), section.local_record()),
         };
-        Self { data, is_up: false, error: None }
+        let side = |what, path: &Option<_>| path.as_deref().map(|path| Side::new(what, path));
+        Self {
+            data,
+            is_up: false,
+            error: None,
+            kubernetes: side("Kubernetes objects", &section.kubernetes_folder),
+            endpoint_status: side("endpoint status", &section.endpoint_status_folder),
+            plan_problems: Vec::new(),
+            problems: None,
+        }
     }
 
     /// What is to be watched.
@@ -57,19 +110,74 @@ impl Model {
     }
 
     /// Takes news. Answers whether [`Model::desired`] may be different now.
-    pub(crate) fn update(&mut self, update: &Update) -> bool {
-        match update {
-            Update::Down { reason } => (self.is_up, self.error) = (false, Some(reason.clone())),
-            Update::Listed { .. } | Update::Changed { .. } => (self.is_up, self.error) = (true, None),
-        }
-        self.restore(update)
+    pub(crate) fn take(&mut self, news: &News) -> bool {
+        let was_read = self.is_read().is_ok();
+        self.problems = None;
+        let is_changed = match news {
+            News::Datastore(update) => {
+                (self.is_up, self.error) = match update {
+                    Update::Down { reason } => (false, Some(reason.as_str().into())),
+                    Update::Listed { .. } | Update::Changed { .. } => (true, None),
+                };
+                self.restore(update)
+            }
+            News::Kubernetes(news) => self.take_kubernetes(news),
+            News::EndpointStatus(news) => self.take_endpoint_status(news),
+        };
+        is_changed || was_read != self.is_read().is_ok()
     }
 
     /// Takes data that are not news.
     pub(crate) fn restore(&mut self, update: &Update) -> bool {
+        self.problems = None;
         match &mut self.data {
             Data::Calico(snapshot, _) => update_snapshot(snapshot, update),
             Data::Registry(registry, _) => registry.update(update),
+        }
+    }
+
+    fn take_kubernetes(&mut self, news: &Result<SourceNews, String>) -> bool {
+        let (Some(side), Data::Calico(snapshot, _)) = (&mut self.kubernetes, &mut self.data) else {
+            return false;
+        };
+        match news {
+            Ok(SourceNews { changes, problems }) => {
+                side.is_read(problems.clone());
+                changes
+                    .iter()
+                    .fold(Effect::None, |effect, change| effect.and(snapshot.apply_kubernetes(change)))
+                    == Effect::Changed
+            }
+            Err(reason) => {
+                side.error = Some(reason.clone());
+                false
+            }
+        }
+    }
+
+    fn take_endpoint_status(&mut self, news: &FolderNews) -> bool {
+        let (Some(side), Data::Calico(snapshot, _)) = (&mut self.endpoint_status, &mut self.data) else {
+            return false;
+        };
+        match news {
+            FolderNews::Changed(files) => {
+                side.is_read(Vec::new());
+                let changed = files.iter().fold(Effect::None, |effect, file| {
+                    effect.and(match &file.content {
+                        FileContent::Gone => snapshot.delete_endpoint_status(&file.name),
+                        FileContent::Is(json) => snapshot.put_endpoint_status(&file.name, json),
+                        FileContent::Unreadable(reason) => {
+                            snapshot.endpoint_status_unreadable(&file.name, reason);
+                            Effect::None
+                        }
+                    })
+                });
+                changed == Effect::Changed
+            }
+            FolderNews::Unreadable { reason } => {
+                side.error = Some(format!("{reason}; what was read last stays in force"));
+                false
+            }
         }
     }
 
@@ -78,19 +186,85 @@ impl Model {
     /// # Errors
     /// The data do not say.
     pub(crate) fn desired(&self, base: &SpeakerConfig) -> Result<SpeakerConfig, ModelError> {
-        if self.revision() == 0 {
-            return Err(ModelError::NotRead);
+        self.evaluate(base).map(|(config, _)| config)
+    }
+
+    /// The same for the speaker itself: what is wrong with the plan is told from now on.
+    ///
+    /// # Errors
+    /// As [`Model::desired`].
+    pub(crate) fn settle(&mut self, base: &SpeakerConfig) -> Result<SpeakerConfig, ModelError> {
+        let evaluated = self.evaluate(base);
+        self.problems = None;
+        match evaluated {
+            Ok((config, problems)) => {
+                self.plan_problems = problems;
+                Ok(config)
+            }
+            Err(error) => {
+                let node = match &self.data {
+                    Data::Calico(_, local) => &local.name,
+                    Data::Registry(_, local) => &local.name,
+                };
+                let reason = format!("{error}; everything stays as it was");
+                self.plan_problems = vec![Problem::new("Node", node, reason)];
+                Err(error)
+            }
         }
-        let config = match &self.data {
-            Data::Calico(snapshot, local) => on_top_of(base, calico::plan(snapshot, local)?.speaker_config()),
-            Data::Registry(registry, local) => registry.plan(local, base)?.0,
+    }
+
+    fn evaluate(&self, base: &SpeakerConfig) -> Result<(SpeakerConfig, Vec<Problem>), ModelError> {
+        self.is_read()?;
+        let (config, problems) = match &self.data {
+            Data::Calico(snapshot, local) => {
+                let plan = calico::plan(snapshot, local)?;
+                (on_top_of(base, plan.speaker_config()), plan.problems)
+            }
+            Data::Registry(registry, local) => registry.plan(local, base)?,
         };
-        let problems = config.problems();
-        if problems.is_empty() {
-            return Ok(config);
+        let invalid = config.problems();
+        if invalid.is_empty() {
+            return Ok((config, problems));
         }
-        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let texts: Vec<String> = invalid.iter().map(ToString::to_string).collect();
         Err(ModelError::Invalid(texts.join("; ")))
+    }
+
+    /// All sources must have been read once: what is missing would look like what is gone.
+    fn is_read(&self) -> Result<(), ModelError> {
+        if self.revision() == 0 {
+            let why = self.error.as_ref().map(|reason| format!(": {reason}"));
+            return Err(ModelError::NotRead { what: format!("the datastore{}", why.unwrap_or_default()) });
+        }
+        self.kubernetes.iter().chain(&self.endpoint_status).try_for_each(Side::awaited)
+    }
+
+    /// Says in a plan what the datastore calls things: why prefixes are originated, with which communities, and which
+    /// filters sessions have. What the file says of a neighbour or a prefix is not the datastore's.
+    pub(crate) fn describe(&self, view: &mut PlanView, file: &SpeakerConfig) {
+        let Data::Calico(snapshot, local) = &self.data else { return };
+        let Ok(plan) = calico::plan(snapshot, local) else { return };
+        let own = plan.view(Vec::new());
+        let mut originations: BTreeMap<_, _> =
+            own.originate.into_iter().map(|one| (one.prefix, one)).collect();
+        for planned in &mut view.originate {
+            if file.announcements.contains_key(&planned.prefix) {
+                continue;
+            }
+            if let Some(origination) = originations.remove(&planned.prefix) {
+                planned.kind = origination.kind;
+                planned.communities = origination.communities;
+                planned.large_communities = origination.large_communities;
+            }
+        }
+        let mut sessions: BTreeMap<_, _> =
+            own.sessions.into_iter().map(|one| ((one.name.clone(), one.address.clone()), one)).collect();
+        for planned in &mut view.sessions {
+            if let Some(session) = sessions.remove(&(planned.name.clone(), planned.address.clone())) {
+                planned.import = session.import;
+                planned.export = session.export;
+            }
+        }
     }
 
     /// What this node is to register, if its model has nodes register themselves.
@@ -109,25 +283,23 @@ impl Model {
         }
     }
 
-    /// For `status`.
-    pub(crate) fn view(&self, base: &SpeakerConfig) -> DatastoreView {
-        view(self.is_up, self.revision(), self.error.clone(), self.problems(base))
+    /// How it is. The problems are put together once for each change.
+    pub(crate) fn state(&mut self) -> DatastoreState {
+        let problems = match self.problems.take() {
+            Some(problems) => problems,
+            None => Arc::new(Problems::new(self.all_problems())),
+        };
+        self.problems = Some(problems.clone());
+        DatastoreState { is_up: self.is_up, revision: self.revision(), error: self.error.clone(), problems }
     }
 
-    fn problems(&self, base: &SpeakerConfig) -> Vec<Problem> {
-        let mut problems = match &self.data {
-            Data::Calico(snapshot, local) => {
-                let of_plan = calico::plan(snapshot, local).map(|plan| plan.problems);
-                [snapshot.problems(), of_plan.unwrap_or_default()].concat()
-            }
-            Data::Registry(registry, local) => {
-                let of_plan = registry.plan(local, base).map(|(_, problems)| problems);
-                [registry.problems(), of_plan.unwrap_or_default()].concat()
-            }
+    fn all_problems(&self) -> Vec<Problem> {
+        let of_data = match &self.data {
+            Data::Calico(snapshot, _) => snapshot.problems(),
+            Data::Registry(registry, _) => registry.problems(),
         };
-        problems.sort();
-        problems.dedup();
-        problems
+        let sides = self.kubernetes.iter().chain(&self.endpoint_status).flat_map(Side::problems);
+        of_data.into_iter().chain(sides).chain(self.plan_problems.iter().cloned()).collect()
     }
 
     fn revision(&self) -> i64 {
@@ -139,7 +311,7 @@ impl Model {
 }
 
 fn update_snapshot(snapshot: &mut Snapshot, update: &Update) -> bool {
-    use calico::{Effect, Listing};
+    use calico::Listing;
     let effect = match update {
         Update::Listed { entries, revision } => {
             let mut listing = Listing::default();

@@ -1,5 +1,8 @@
 use super::*;
 use crate::cluster::Entry;
+use crate::cluster::cache::Cache;
+use crate::cluster::folder::{FileChange, FileContent};
+use crate::cluster::kubernetes::ObjectChange;
 use crate::cluster::registry::node_key;
 use crate::daemon::Program;
 use crate::daemon::desired::{Desired, DesiredError};
@@ -7,6 +10,7 @@ use crate::daemon::file::{FileConfig, Surroundings};
 use crate::speaker::Speaker;
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn file(text: &str) -> FileConfig {
     let surroundings = Surroundings {
@@ -39,13 +43,23 @@ fn model(file: &FileConfig) -> Model {
     Model::new(file.etcd.as_ref().expect("[etcd]"))
 }
 
+impl Model {
+    fn update(&mut self, update: &Update) -> bool {
+        self.take(&News::Datastore(update.clone()))
+    }
+}
+
+fn not_read(what: &str) -> Result<crate::config::SpeakerConfig, ModelError> {
+    Err(ModelError::NotRead { what: what.to_owned() })
+}
+
 #[test]
 fn nothing_is_desired_before_the_datastore_was_read() {
     let file = registry_file();
     let mut model = model(&file);
-    assert_eq!(model.desired(&file.speaker), Err(ModelError::NotRead));
+    assert_eq!(model.desired(&file.speaker), not_read("the datastore"));
     assert!(!model.update(&Update::Down { reason: "no".to_owned() }));
-    assert_eq!(model.desired(&file.speaker), Err(ModelError::NotRead));
+    assert_eq!(model.desired(&file.speaker), not_read("the datastore: no"));
     model.update(&Update::Listed { entries: vec![], revision: 3 });
     assert_eq!(model.desired(&file.speaker), Ok(file.speaker.clone()));
 }
@@ -60,7 +74,7 @@ fn an_outage_changes_nothing_but_the_status() {
     assert_eq!(before.neighbors.len(), 1);
     assert!(!model.update(&Update::Down { reason: "gone".to_owned() }));
     assert_eq!(model.desired(&file.speaker), Ok(before));
-    let view = model.view(&file.speaker);
+    let view = model.state().view();
     assert_eq!((view.up, view.revision, view.last_error.as_deref()), (false, 5, Some("gone")));
     assert_eq!(view.invalid[0].key, node_key("bad"));
 }
@@ -95,7 +109,7 @@ fn calicos_data_come_on_top_of_the_file() {
         "router_id = \"10.0.0.1\"\n[[neighbors]]\naddress = \"10.9.9.9\"\nremote_as = 65001\n\
          [announce]\nblocks = [\"172.16.0.0/24\"]\n\
          [fib]\npools = [{ prefix = \"10.5.0.0/16\", program = false }, { prefix = \"10.6.0.0/16\", program = false }]\n\
-         [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\ncache = \"off\"\n",
+         [etcd]\nendpoints = [\"http://127.0.0.1:1\"]\ncache = \"off\"\nendpoint_status_folder = \"off\"\n",
     );
     let mut model = model(&file);
     model.update(&Update::Listed { entries: vec![], revision: 6 });
@@ -129,12 +143,12 @@ async fn news_change_the_speaker_and_what_the_api_changed_stays() {
     };
     desired.set_enabled("127.0.0.2".parse().unwrap(), false).await.unwrap();
     let entries = vec![registered("node-b", "127.0.0.2"), registered("node-c", "127.0.0.3")];
-    desired.update(&Update::Listed { entries, revision: 6 }).await.unwrap();
+    desired.update(&News::Datastore(Update::Listed { entries, revision: 6 })).await.unwrap();
     assert_eq!(neighbors().await, [("node-b".to_owned(), false), ("node-c".to_owned(), true)]);
     let gone = Entry { value: None, ..registered("node-c", "") };
-    desired.update(&Update::Changed { changes: vec![gone], revision: 7 }).await.unwrap();
+    desired.update(&News::Datastore(Update::Changed { changes: vec![gone], revision: 7 })).await.unwrap();
     assert_eq!(neighbors().await, [("node-b".to_owned(), false)]);
-    let revisions = desired.datastore().map(|view| (view.up, view.revision));
+    let revisions = desired.datastore().map(|state| (state.is_up, state.revision));
     assert_eq!(revisions, Some((true, 7)));
     assert_eq!(desired.registered().map(std::collections::BTreeMap::len), Some(1));
     assert!(matches!(desired.reload().await, Err(DesiredError::NoFile)));
@@ -151,10 +165,142 @@ async fn without_the_datastore_its_last_content_is_used() {
     let entries = vec![registered("node-b", "10.0.0.2")];
     cache.keep(&Update::Listed { entries, revision: 5 }).unwrap();
     let mut model = model(&file);
-    let mut datastore = Datastore::start(file.etcd.as_ref().expect("[etcd]"), &model);
-    datastore.first_state(&mut model, &file.speaker).await;
-    assert_eq!(model.desired(&file.speaker).unwrap().neighbors.len(), 1);
-    let view = model.view(&file.speaker);
+    let mut sources = Sources::start(file.etcd.as_ref().expect("[etcd]"), &model);
+    let first = sources.first_state(&mut model, &file.speaker).await;
+    assert_eq!(first.neighbors.len(), 1);
+    let view = model.state().view();
     assert!(!view.up && view.last_error.is_some(), "{view:?}");
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// A node of Calico's with everything beside the datastore.
+fn file_with_folders() -> FileConfig {
+    file(
+        "[etcd]\nendpoints = [\"http://127.0.0.1:1\"]\ncache = \"off\"\n\
+         kubernetes_folder = \"/k8s\"\nendpoint_status_folder = \"/status\"\n",
+    )
+}
+
+fn objects(objects: &[serde_json::Value]) -> News {
+    let changes = objects.iter().map(|object| ObjectChange::Put(object.to_string().into_bytes())).collect();
+    News::Kubernetes(Ok(SourceNews { changes, problems: Vec::new() }))
+}
+
+fn status_file(json: &serde_json::Value) -> News {
+    let content = FileContent::Is(json.to_string().into_bytes());
+    News::EndpointStatus(FolderNews::Changed(vec![FileChange { name: "w".to_owned(), content }]))
+}
+
+#[test]
+fn nothing_is_desired_before_every_source_was_read() {
+    let listed = || News::Datastore(Update::Listed { entries: calico(), revision: 7 });
+    let kubernetes = || objects(&[]);
+    let status = || News::EndpointStatus(FolderNews::Changed(Vec::new()));
+    let sources: [fn() -> News; 3] = [listed, kubernetes, status];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let file = file_with_folders();
+        let mut model = model(&file);
+        for index in &order[..2] {
+            model.take(&sources[*index]());
+            let error = model.settle(&file.speaker).unwrap_err();
+            assert!(matches!(error, ModelError::NotRead { .. }), "{order:?}: {error}");
+        }
+        assert!(model.take(&sources[order[2]]()), "{order:?}: now there is a plan");
+        assert_eq!(model.settle(&file.speaker).unwrap().neighbors.len(), 1, "{order:?}");
+        assert!(model.state().problems.by_kind.is_empty(), "{order:?}");
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_read_holds_up_the_start_and_nothing_later() {
+    let file = file_with_folders();
+    let mut model = model(&file);
+    model.take(&News::Datastore(Update::Listed { entries: calico(), revision: 7 }));
+    model.take(&News::EndpointStatus(FolderNews::Changed(Vec::new())));
+    let unreadable = || News::Kubernetes(Err("/k8s: no such folder".to_owned()));
+    assert!(!model.take(&unreadable()));
+    let expected = not_read("Kubernetes objects in /k8s: /k8s: no such folder");
+    assert_eq!(model.settle(&file.speaker), expected);
+    assert!(model.take(&objects(&[])));
+    let config = model.settle(&file.speaker).unwrap();
+    assert!(!model.take(&unreadable()), "what was read stays in force");
+    assert_eq!(model.settle(&file.speaker), Ok(config));
+    let view = model.state().view();
+    assert_eq!(view.invalid.len(), 1);
+    assert_eq!(
+        (view.invalid[0].kind.as_str(), view.invalid[0].reason.as_str()),
+        ("Source", "/k8s: no such folder")
+    );
+    model.take(&objects(&[]));
+    assert_eq!(model.state().view().invalid, []);
+}
+
+#[test]
+fn passwords_and_workloads_come_from_beside_the_datastore() {
+    let resource = |kind: &str, name: &str, spec: serde_json::Value| {
+        let key = format!("/calico/resources/v3/projectcalico.org/{}s/{name}", kind.to_lowercase());
+        entry(&key, &json!({"kind": kind, "metadata": {"name": name}, "spec": spec}), 7)
+    };
+    let mut entries = calico();
+    let password = json!({"secretKeyRef": {"name": "bgp-keys", "key": "mesh"}});
+    entries.push(resource("BGPConfiguration", "default", json!({"nodeMeshPassword": password})));
+    let workloads = json!({"localWorkloadSelector": "all()", "asNumber": 65001});
+    entries.push(resource("BGPPeer", "tenant", workloads));
+    let file = file_with_folders();
+    let mut model = model(&file);
+    model.take(&News::Datastore(Update::Listed { entries, revision: 7 }));
+    model.take(&News::EndpointStatus(FolderNews::Changed(Vec::new())));
+    model.take(&objects(&[]));
+    let mesh: std::net::IpAddr = "10.0.0.2".parse().unwrap();
+    let mesh_password = |model: &mut Model| {
+        let config = model.settle(&file.speaker).unwrap();
+        config.neighbors[&mesh].options.password.as_ref().map(|password| password.expose().to_owned())
+    };
+    assert_eq!(mesh_password(&mut model), None);
+    let problems = model.state().view().invalid;
+    assert!(
+        problems[0].reason.contains("key mesh of Secret kube-system/bgp-keys is not there"),
+        "{problems:?}"
+    );
+    let secret = |value: &str| {
+        let metadata = json!({"namespace": "kube-system", "name": "bgp-keys"});
+        objects(&[json!({"kind": "Secret", "metadata": metadata, "stringData": {"mesh": value}})])
+    };
+    assert!(model.take(&secret("hunter2")));
+    assert_eq!(mesh_password(&mut model).as_deref(), Some("hunter2"));
+    assert_eq!(model.state().view().invalid, []);
+    assert!(!model.take(&secret("hunter2")), "nothing new");
+
+    assert!(model.take(&status_file(&json!({"bgpPeerName": "tenant", "ipv4Nets": ["10.6.0.7/32"]}))));
+    let config = model.settle(&file.speaker).unwrap();
+    assert!(config.neighbors[&"10.6.0.7".parse::<std::net::IpAddr>().unwrap()].passive);
+    let unreadable = FileContent::Unreadable("too large".to_owned());
+    let change = FileChange { name: "w".to_owned(), content: unreadable };
+    assert!(!model.take(&News::EndpointStatus(FolderNews::Changed(vec![change]))));
+    assert_eq!(model.settle(&file.speaker), Ok(config));
+    assert_eq!(model.state().view().invalid[0].reason, "too large; what it said last stays in force");
+    let gone = FileChange { name: "w".to_owned(), content: FileContent::Gone };
+    assert!(model.take(&News::EndpointStatus(FolderNews::Changed(vec![gone]))));
+    assert_eq!(model.settle(&file.speaker).unwrap().neighbors.len(), 1);
+}
+
+#[test]
+fn problems_are_put_together_once_for_each_change() {
+    let file = registry_file();
+    let mut model = model(&file);
+    let entries = vec![registered("node-b", "10.0.0.2"), entry(&node_key("bad"), &json!(7), 5)];
+    model.update(&Update::Listed { entries, revision: 5 });
+    let is_same =
+        |model: &mut Model, before: &DatastoreState| Arc::ptr_eq(&model.state().problems, &before.problems);
+    let first = model.state();
+    assert!(is_same(&mut model, &first));
+    assert_eq!(first.problems.by_kind, [("Node", 1)].into());
+    // It changes no session, and yet what is told.
+    model.update(&Update::Changed { changes: vec![entry(&node_key("worse"), &json!([]), 6)], revision: 6 });
+    assert!(!is_same(&mut model, &first));
+    let second = model.state();
+    assert_eq!(second.problems.by_kind, [("Node", 2)].into());
+    assert!(is_same(&mut model, &second));
+    model.settle(&file.speaker).unwrap();
+    assert!(!is_same(&mut model, &second), "another plan may have other problems");
 }

@@ -1,11 +1,8 @@
-//! `[fib]`, `[admin]` and `[etcd]`: what concerns the daemon around the speaker.
+//! `[fib]` and `[admin]`: what concerns the daemon around the speaker.
 
-use super::Surroundings;
 use super::reader::{Section, kind};
 use super::values;
-use crate::cluster::calico::RouterIdSource;
-use crate::cluster::registry::LocalRecord;
-use crate::config::{Encapsulation, EncapsulationMode, PoolRule, Secret};
+use crate::config::{Encapsulation, EncapsulationMode, PoolRule};
 use fib_sync::InterfaceName;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -63,56 +60,6 @@ impl Default for AdminConfig {
         }
     }
 }
-
-/// Whose data model etcd holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EtcdModel {
-    /// Calico's.
-    Calico,
-    /// Our own registry.
-    Registry,
-}
-
-/// The datastore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EtcdSection {
-    /// URLs, at least one.
-    pub(crate) endpoints: Vec<String>,
-    /// What is stored there.
-    pub(crate) model: EtcdModel,
-    /// Who we are there.
-    pub(crate) node: String,
-    /// Certificate authority of the servers.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Our certificate.
-    pub(crate) cert_file: Option<PathBuf>,
-    /// Its key.
-    pub(crate) key_file: Option<PathBuf>,
-    /// User name.
-    pub(crate) username: Option<String>,
-    /// Its password.
-    pub(crate) password: Option<Secret>,
-    /// Where its last content is kept; `None`: nowhere.
-    pub(crate) cache: Option<PathBuf>,
-    /// Calico's: where the node's BGP identifier comes from, if the environment says.
-    pub(crate) router_id: Option<RouterIdSource>,
-    /// The registry's: where this node is, to choose reflectors by.
-    pub(crate) zone: Option<String>,
-    /// The registry's: after how many seconds without a sign of life the node is gone.
-    pub(crate) lease: u16,
-}
-
-impl EtcdSection {
-    /// This node in the registry.
-    pub(crate) fn local_record(&self) -> LocalRecord {
-        LocalRecord { name: self.node.clone(), zone: self.zone.clone() }
-    }
-}
-
-/// Where the datastore's last content is kept unless said otherwise.
-const DEFAULT_CACHE: &str = "/var/lib/bgp/datastore.cache";
-/// Default of [`EtcdSection::lease`]: longer than the longest delay between two attempts to reach etcd.
-const DEFAULT_LEASE_SECS: u16 = 60;
 
 /// The section, and what is done with routes by pool.
 pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, BTreeMap<IpNet, PoolRule>) {
@@ -182,72 +129,6 @@ pub(super) fn read_admin(section: Option<Section<'_>>, directory: &Path) -> Admi
     admin
 }
 
-/// Calico's environment stands in for keys that its model lets absent.
-pub(super) fn read_etcd(mut section: Section<'_>, surroundings: &Surroundings) -> EtcdSection {
-    let model = section
-        .read("model", values::word(&[("calico", EtcdModel::Calico), ("registry", EtcdModel::Registry)]))
-        .unwrap_or(EtcdModel::Calico);
-    let variable = |name| match model {
-        EtcdModel::Calico => (surroundings.environment)(name),
-        EtcdModel::Registry => None,
-    };
-    let file = |key: Option<String>, name| {
-        key.or_else(|| variable(name)).map(|path| surroundings.directory.join(path))
-    };
-    let endpoints = match section.list("endpoints", endpoint) {
-        Some(listed) => listed.into_iter().map(|(_, url)| url).collect(),
-        None => variable("ETCD_ENDPOINTS")
-            .map(|text| text.split(',').map(|url| url.trim().to_owned()).collect())
-            .unwrap_or_default(),
-    };
-    let endpoints: Vec<String> = endpoints;
-    if endpoints.is_empty() {
-        section.report("endpoints", "name at least one server, such as \"http://127.0.0.1:2379\"");
-    }
-    let etcd = EtcdSection {
-        endpoints,
-        model,
-        node: section
-            .read("node", values::text)
-            .or_else(|| (surroundings.environment)("NODENAME"))
-            .unwrap_or_else(|| surroundings.host_name.clone()),
-        ca_file: file(section.read("ca_file", values::text), "ETCD_CA_CERT_FILE"),
-        cert_file: file(section.read("cert_file", values::text), "ETCD_CERT_FILE"),
-        key_file: file(section.read("key_file", values::text), "ETCD_KEY_FILE"),
-        username: section.read("username", values::text).or_else(|| variable("ETCD_USERNAME")),
-        password: variable("ETCD_PASSWORD").map(Secret::new),
-        cache: match section.read("cache", values::text).as_deref() {
-            Some("off") => None,
-            Some(path) => Some(surroundings.directory.join(path)),
-            None => Some(PathBuf::from(DEFAULT_CACHE)),
-        },
-        router_id: variable("CALICO_ROUTER_ID").and_then(|text| router_id_source(&mut section, &text)),
-        zone: section.read("zone", values::text),
-        lease: section.read("lease", values::integer(5..=3600u16)).unwrap_or(DEFAULT_LEASE_SECS),
-    };
-    if etcd.cert_file.is_some() != etcd.key_file.is_some() {
-        section.report("cert_file", "a certificate and its key go together: set cert_file and key_file");
-    }
-    section.finish();
-    etcd
-}
-
-fn router_id_source(section: &mut Section<'_>, text: &str) -> Option<RouterIdSource> {
-    match text {
-        "hash" => Some(RouterIdSource::Hash),
-        _ => match text.parse() {
-            Ok(id) => Some(RouterIdSource::Fixed(id)),
-            Err(_) => {
-                section.report(
-                    "node",
-                    format!("CALICO_ROUTER_ID is \"{}\": use an address, or \"hash\"", text.escape_debug()),
-                );
-                None
-            }
-        },
-    }
-}
-
 /// How the file names a routing table.
 pub(crate) fn table_name(table: u32) -> Option<&'static str> {
     TABLE_NAMES.iter().find(|(_, number)| *number == table).map(|(name, _)| *name)
@@ -271,14 +152,5 @@ fn admin_listen(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> {
     match value.as_str() {
         Some("off") => Ok(None),
         _ => values::socket_address(DEFAULT_LISTEN.1)(value).map(Some),
-    }
-}
-
-fn endpoint(value: &DeValue<'_>) -> Result<String, String> {
-    let url = values::text(value)?;
-    if url.starts_with("http://") || url.starts_with("https://") {
-        Ok(url)
-    } else {
-        Err(format!("\"{url}\" is not a URL such as \"http://127.0.0.1:2379\""))
     }
 }

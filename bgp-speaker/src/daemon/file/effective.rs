@@ -1,7 +1,7 @@
 //! A configuration as TOML with every value that is in force. Reading it back gives the same configuration.
 
 use super::effective_filters::{FilterKeys, prefix_sets};
-use super::{AdminConfig, EtcdSection, FibSection, FileConfig, table_name};
+use super::{AdminConfig, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
     AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange,
     Neighbor, NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
@@ -153,6 +153,8 @@ struct Etcd<'a> {
     key_file: Option<&'a Path>,
     username: Option<&'a str>,
     cache: String,
+    kubernetes_folder: Option<&'a Path>,
+    endpoint_status_folder: Option<String>,
     zone: Option<&'a str>,
     lease: u16,
 }
@@ -297,6 +299,11 @@ impl<'a> Etcd<'a> {
             key_file: etcd.key_file.as_deref(),
             username: etcd.username.as_deref(),
             cache: etcd.cache.as_ref().map_or("off".to_owned(), |path| path.display().to_string()),
+            kubernetes_folder: etcd.kubernetes_folder.as_deref(),
+            endpoint_status_folder: (etcd.model == EtcdModel::Calico).then(|| {
+                let folder = etcd.endpoint_status_folder.as_ref();
+                folder.map_or("off".to_owned(), |path| path.display().to_string())
+            }),
             zone: etcd.zone.as_deref(),
             lease: etcd.lease,
         }

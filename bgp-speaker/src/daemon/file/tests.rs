@@ -1,4 +1,5 @@
 use super::*;
+use crate::cluster::calico::{LocalNode, RouterIdSource};
 use crate::config::filter::{Action, Condition, Then};
 use crate::config::{
     AnnouncementKind, Encapsulation, EncapsulationMode, NextHopMode, PolicyRef, PoolRule, Role,
@@ -507,6 +508,11 @@ fn calicos_environment_stands_in_for_absent_keys() {
         "ETCD_ENDPOINTS" => Some("http://a:2379, http://b:2379".to_owned()),
         "NODENAME" => Some("worker-7".to_owned()),
         "ETCD_PASSWORD" => Some("hunter2".to_owned()),
+        "CALICO_ROUTER_ID" => Some("hash".to_owned()),
+        "CALICO_K8S_NODE_REF" => Some("worker-7.example.org".to_owned()),
+        "CALICO_ADVERTISE_CLUSTER_IPS" => Some("10.96.0.0/12".to_owned()),
+        "CALICO_ENDPOINT_STATUS_PATH_PREFIX" => Some("/run/calico".to_owned()),
+        "NAMESPACE" => Some("calico-system".to_owned()),
         _ => None,
     });
     let config = FileConfig::parse("[etcd]\n", "bgp.toml", &calico).unwrap();
@@ -514,6 +520,25 @@ fn calicos_environment_stands_in_for_absent_keys() {
     let etcd = config.etcd.unwrap();
     assert_eq!(etcd.endpoints, ["http://a:2379", "http://b:2379"]);
     assert_eq!(etcd.node, "worker-7");
+    let local = LocalNode {
+        name: "worker-7".to_owned(),
+        kubernetes_name: Some("worker-7.example.org".to_owned()),
+        router_id: RouterIdSource::Hash,
+        namespace: "calico-system".to_owned(),
+        cluster_ips: Some("10.96.0.0/12".parse().unwrap()),
+        uses_pod_cidrs: false,
+    };
+    assert_eq!(etcd.local, local);
+    assert_eq!(etcd.endpoint_status_folder, Some(PathBuf::from("/run/calico/endpoint-status")));
+    let wrong = with_environment(|name| (name == "CALICO_ROUTER_ID").then(|| "0.0.0.0".to_owned()));
+    let text = "[etcd]\nendpoints = [\"http://a:2379\"]\n";
+    assert_eq!(
+        FileConfig::parse(text, "bgp.toml", &wrong).unwrap_err().lines(),
+        [
+            "bgp.toml:1:1: etcd.node: environment variable CALICO_ROUTER_ID: \"0.0.0.0\" is neither \"hash\" nor an \
+          identifier such as 10.0.0.1"
+        ]
+    );
     assert_eq!(
         FileConfig::parse("[etcd]\nmodel = \"registry\"\n", "bgp.toml", &calico).unwrap_err().lines(),
         [
@@ -522,6 +547,28 @@ fn calicos_environment_stands_in_for_absent_keys() {
              address in `listen`"
         ]
     );
+}
+
+#[test]
+fn folders_beside_the_datastore_are_calicos() {
+    let read = |keys: &str| {
+        let text = format!("listen = [\"10.0.0.1:179\"]\n[etcd]\nendpoints = [\"http://a:2379\"]\n{keys}");
+        parse(&text).map(|config| {
+            let etcd = parse(&config.effective()).unwrap().etcd.unwrap();
+            assert_eq!(Some(&etcd), config.etcd.as_ref());
+            (etcd.kubernetes_folder, etcd.endpoint_status_folder)
+        })
+    };
+    let default = Some(PathBuf::from("/var/run/calico/endpoint-status"));
+    assert_eq!(read("").unwrap(), (None, default));
+    assert_eq!(
+        read("kubernetes_folder = \"/k8s\"\nendpoint_status_folder = \"/status\"").unwrap(),
+        (Some(PathBuf::from("/k8s")), Some(PathBuf::from("/status")))
+    );
+    assert_eq!(read("endpoint_status_folder = \"off\"").unwrap(), (None, None));
+    assert_eq!(read("model = \"registry\"").unwrap(), (None, None));
+    let error = read("model = \"registry\"\nkubernetes_folder = \"/k8s\"").unwrap_err();
+    assert!(error.lines()[0].contains("set model = \"calico\""), "{:?}", error.lines());
 }
 
 #[test]

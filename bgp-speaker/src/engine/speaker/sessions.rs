@@ -8,8 +8,8 @@ use crate::engine::deadlines::Owner;
 use crate::engine::negotiate::{LocalSide, Negotiated, RestartFlags, local_open, negotiate};
 use crate::engine::next_hop::SelfAddresses;
 use crate::engine::peer::{Established, Peer, Retention};
-use crate::engine::readvertise::Relation;
-use crate::engine::rib::Source;
+use crate::engine::readvertise::{Relation, is_reflected, is_told_alike};
+use crate::engine::rib::{Change, Source};
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
 use crate::engine::time::MonoTime;
 use bgp_proto::{BgpId, Message, MessageType, Notification, NotificationCode, Open, subcode};
@@ -150,10 +150,19 @@ impl Engine {
 
     /// Ends a peer's sessions so that they come again with what has changed; routes are kept if both can.
     pub(super) fn reset_peer(&mut self, now: MonoTime, source: Source, why: &Notification) {
-        self.for_both(now, source, |_| Event::Stop(why.clone()));
-        if let Some(peer) = self.peer_mut(source)
-            && peer.connects()
-        {
+        for direction in Direction::BOTH {
+            let Some(peer) = self.peer(source) else { return };
+            if is_lost_by_notifications(peer, direction) {
+                self.close(source, direction);
+                let why = format!("closed without a NOTIFICATION, which would cost routes: {why}");
+                self.drive(now, source, direction, Event::TcpConnectionFails(why));
+            } else {
+                self.drive(now, source, direction, Event::Stop(why.clone()));
+            }
+        }
+        let Some(peer) = self.peer_mut(source) else { return };
+        peer.retention.iter_mut().for_each(|retention| retention.closed_by_us = true);
+        if peer.connects() {
             peer.retry_at = Some(now);
             self.deadlines.arm(Owner::Peer(source), now);
         }
@@ -350,11 +359,17 @@ impl Engine {
     }
 
     /// Notes what a neighbour is to us. If it was something else before, what is kept of it was told to others under
-    /// other conditions: they forget it first.
+    /// other conditions. Between external and internal the routes themselves are other ones, and go. Else they stay:
+    /// selection and the others are asked again.
     fn identify(&mut self, source: Source, relation: Relation, router_id: BgpId, has_been_up: bool) {
         let info = &self.sources[source.0 as usize];
-        if has_been_up && (info.relation, info.router_id) != (relation, router_id) {
-            self.purge(source, false, &Family::ALL);
+        let before = (info.relation, info.router_id);
+        let is_other_kind = (info.relation == Relation::External) != (relation == Relation::External);
+        let has_changed = has_been_up && before != (relation, router_id);
+        if has_changed {
+            if is_other_kind {
+                self.purge(source, false, &Family::ALL);
+            }
             for family in Family::ALL {
                 self.select_routes(family);
                 self.flush_groups(family);
@@ -362,6 +377,38 @@ impl Engine {
         }
         let info = &mut self.sources[source.0 as usize];
         (info.relation, info.router_id) = (relation, router_id);
+        if has_changed {
+            Family::ALL.into_iter().for_each(|family| self.judge_source_again(family, source, before));
+        }
+    }
+
+    /// What is known of a source's routes stays as it is, and what the source is to us has changed. Those hear of it
+    /// to whom that makes a difference.
+    fn judge_source_again(&mut self, family: Family, source: Source, before: (Relation, BgpId)) {
+        let (relation, router_id) =
+            (self.sources[source.0 as usize].relation, self.sources[source.0 as usize].router_id);
+        // ORIGINATOR_ID is made of it.
+        let is_other_router = router_id != before.1;
+        let concerns = |to: Relation| {
+            !is_told_alike(before.0, relation, to) || (is_other_router && is_reflected(Some(relation), to))
+        };
+        let ids = self.ribs[family.index()].reconsider(&mut self.attrs, source);
+        if ids.is_empty() {
+            return;
+        }
+        self.select_routes(family);
+        self.flush_groups(family);
+        let rib = &self.ribs[family.index()];
+        let groups = self.groups.iter_mut().flatten();
+        for group in groups.filter(|group| group.key.family == family && concerns(group.key.relation)) {
+            for id in ids.iter().copied().filter(|id| !rib.is_undecided(*id)) {
+                let best = rib.best(id);
+                if group.key.add_paths.is_some() || best.is_some_and(|best| best.source == source) {
+                    group.note(&Change { id, old: best, new: best });
+                }
+            }
+        }
+        self.flush_groups(family);
     }
 
     /// RFC 4724 §4.2: what the neighbour did not keep, or does not exchange any more, goes now; the rest stays stale
@@ -371,8 +418,10 @@ impl Engine {
         retention.until = now + STALE_TIME_MAX;
         let mut lost = Vec::new();
         for family in Family::ALL {
-            let is_kept =
-                negotiated.families.contains(&family) && negotiated.restart_family(family) == Some(true);
+            // Whoever did not restart has lost nothing, and need not say that it kept its forwarding state.
+            let was_preserved = |is_preserved| is_preserved || retention.closed_by_us;
+            let is_kept = negotiated.families.contains(&family)
+                && negotiated.restart_family(family).is_some_and(was_preserved);
             if retention.stale[family.index()] && !is_kept {
                 retention.stale[family.index()] = false;
                 lost.push(family);
@@ -440,8 +489,13 @@ impl Engine {
         self.purge(source, false, &lost);
         // RFC 4724 §4.2: what was stale already does not outlive a second loss. A connection that lost against the
         // neighbour's other one, which it had not heard of when it sent the KEEPALIVE that brought us here, is none.
+        let is_young = now.since(established.since) < SETTLED_AFTER;
+        let is_overtaken = |peer: &Peer| {
+            is_young && peer.session(established.direction.other()).kind() >= StateKind::OpenSent
+        };
+        let has_lost = is_collision(reason) || self.peer(source).is_some_and(is_overtaken);
         let before = self.peer_mut(source).and_then(|peer| peer.retention.take());
-        let before = before.filter(|_| is_collision(reason));
+        let before = before.filter(|_| has_lost);
         if before.is_none() {
             self.purge(source, true, &kept);
         }
@@ -452,8 +506,9 @@ impl Engine {
         if stale.contains(&true)
             && let Some(peer) = self.peer_mut(source)
         {
-            let until = before.map_or(now + restart_time, |before| before.until);
-            peer.retention = Some(Retention { until, stale });
+            let until = before.as_ref().map_or(now + restart_time, |before| before.until);
+            let closed_by_us = before.is_some_and(|before| before.closed_by_us);
+            peer.retention = Some(Retention { until, stale, closed_by_us });
             self.deadlines.arm(Owner::Peer(source), until);
         }
     }
@@ -490,6 +545,17 @@ impl Engine {
         }
         self.look_at_convergence(now);
     }
+}
+
+/// Does the neighbour keep our routes, and we its, when the session's connection breaks, but not after a NOTIFICATION?
+/// That is so with RFC 4724 but without RFC 8538.
+fn is_lost_by_notifications(peer: &Peer, direction: Direction) -> bool {
+    let session = peer.session(direction);
+    let keeps = |terms: &Negotiated| {
+        let has_time = terms.graceful_restart.as_ref().is_some_and(|restart| restart.restart_time_secs > 0);
+        has_time && !terms.has_notification_restart()
+    };
+    session.kind() == StateKind::Established && session.negotiated().is_some_and(keeps)
 }
 
 /// Did the connection lose against another one of the same neighbour (RFC 4271 §6.8)?

@@ -25,6 +25,47 @@ fn neighbours_are_added_and_removed() {
 }
 
 #[test]
+fn a_neighbour_that_becomes_something_else_to_a_reflector_is_never_without_a_route() {
+    for seed in 0..20 {
+        let mut network = Network::rough(seed);
+        let nodes = star(&mut network, 4);
+        network.converge();
+        for role in [Role::Peer, Role::Client] {
+            change(&mut network, nodes[0], nodes[1], |neighbor| neighbor.options.role = role);
+            for step in 0..3000 {
+                network.run(Duration::from_millis(1));
+                assert_eq!(network.best(nodes[0]).len(), 6, "seed {seed}, {role:?}, {step} ms");
+                assert_eq!(network.best(nodes[2]).len(), 6, "seed {seed}, {role:?}, {step} ms");
+            }
+            network.converge();
+            network.check_model();
+        }
+    }
+}
+
+#[test]
+fn two_who_reset_their_session_at_the_same_time_keep_each_others_routes() {
+    for seed in 0..100 {
+        let mut network = Network::rough(seed);
+        let nodes = star(&mut network, 3);
+        for (one, other) in [(nodes[0], nodes[1]), (nodes[1], nodes[0])] {
+            change(&mut network, one, other, |neighbor| neighbor.passive = false);
+        }
+        network.converge();
+        for (one, other) in [(nodes[0], nodes[1]), (nodes[1], nodes[0])] {
+            change(&mut network, one, other, |neighbor| neighbor.options.hold_time_secs = Some(60));
+            let pause = network.dice.up_to(Duration::from_millis(20));
+            network.run(pause);
+        }
+        for step in 0..3000 {
+            network.run(Duration::from_millis(1));
+            assert_eq!(network.best(nodes[0]).len(), 4, "seed {seed}, {step} ms");
+            assert_eq!(network.best(nodes[1]).len(), 4, "seed {seed}, {step} ms");
+        }
+    }
+}
+
+#[test]
 fn a_disabled_neighbour_comes_back_when_it_is_enabled() {
     let mut network = Network::new(1);
     let nodes = star(&mut network, 3);

@@ -52,11 +52,6 @@ impl Dump {
         (start..self.next).map(PrefixId)
     }
 
-    /// The position of the last slice.
-    pub fn last_at(&self) -> u64 {
-        self.chunks.last().map_or(self.at, |(at, _)| *at)
-    }
-
     /// What a source has displaced since.
     pub fn displaced_by(&self, source: Source) -> impl Iterator<Item = PrefixId> + '_ {
         self.displaced.iter().filter(move |(_, by)| *by == source).map(|(id, _)| *id)

@@ -185,7 +185,8 @@ impl UpdateGroup {
         if dump.is_walking() {
             dump.waiting.push(Waiting { source: member.source, wants_end_of_rib });
         } else if wants_end_of_rib {
-            let at = dump.last_at();
+            // What was published since the walk is part of the table by now, and comes before.
+            let at = self.log.end();
             member.private.push_back(self.end_of_rib_item(at));
         }
     }

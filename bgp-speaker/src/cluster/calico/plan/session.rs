@@ -155,21 +155,17 @@ pub(super) fn password(
 ) -> Option<Secret> {
     let reference = reference?;
     let namespace = &context.local.namespace;
-    let secret = context.snapshot.kubernetes.secret(namespace, &reference.name, &reference.key);
-    let fits = secret.filter(|secret| (1..=Secret::BYTES_MAX).contains(&secret.expose().len()));
-    if fits.is_none() {
-        let what = if secret.is_some() {
-            format!("is empty, or longer than {} bytes", Secret::BYTES_MAX)
-        } else {
-            "is not there".to_owned()
-        };
-        let reason = format!(
-            "password: key {} of Secret {namespace}/{} {what}; sessions go without",
-            reference.key, reference.name
-        );
-        problems.push(Problem::new(kind, key(), reason));
+    match context.snapshot.kubernetes.password(namespace, &reference.name, &reference.key) {
+        Ok(password) => Some(password.clone()),
+        Err(why) => {
+            let reason = format!(
+                "password: key {} of Secret {namespace}/{} {why}; sessions go without",
+                reference.key, reference.name
+            );
+            problems.push(Problem::new(kind, key(), reason));
+            None
+        }
     }
-    fits.cloned()
 }
 
 /// The filters that have something to say about the session's family.

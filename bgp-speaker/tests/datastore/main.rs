@@ -1,10 +1,13 @@
 //! Daemons that find each other through etcd, by their own registry or by Calico's data: real processes and a real etcd, on
 //! loopback.
 
+mod folders;
+
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// After so long without a sign of life a node is gone, in seconds.
@@ -43,16 +46,26 @@ struct Cluster {
     port: u16,
 }
 
-fn free_port(address: &str) -> u16 {
-    TcpListener::bind((address, 0)).expect("a port").local_addr().expect("bound").port()
+/// A port that nobody listens on. Connections of other tests leave from ports above these.
+fn free_port() -> u16 {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(16).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % COUNT).expect("a port");
+        if (1..10).all(|host| TcpListener::bind((Ipv4Addr::new(127, 0, 0, host), port)).is_ok()) {
+            return port;
+        }
+    }
 }
 
 impl Cluster {
     fn start(name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("bgp-registry-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
-        let client = format!("http://127.0.0.1:{}", free_port("127.0.0.1"));
-        let peer = format!("http://127.0.0.1:{}", free_port("127.0.0.1"));
+        let client = format!("http://127.0.0.1:{}", free_port());
+        let peer = format!("http://127.0.0.1:{}", free_port());
         let data = directory.join("etcd").display().to_string();
         let etcd_arguments: Vec<String> = [
             ("--data-dir", data.as_str()),
@@ -66,37 +79,70 @@ impl Cluster {
         .flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()])
         .collect();
         let etcd = Killed::start(Command::new("etcd").args(&etcd_arguments), &directory.join("etcd.log"));
-        let port = free_port("127.0.0.1");
+        let port = free_port();
         Self { directory, etcd_url: client, etcd_arguments, etcd, nodes: Vec::new(), port }
     }
 
     /// Node `n` is 127.0.0.(n + 2); nobody configures a neighbour.
     fn add(&mut self, extra: &str) -> usize {
-        let (number, port) = (self.nodes.len() + 2, self.port);
-        let base = format!(
-            "router_id = \"127.0.0.{number}\"\nlisten = [\"127.0.0.{number}:{port}\"]\n{extra}\n\
-             [announce]\nblocks = [\"192.168.{number}.0/26\"]\n"
-        );
+        let base = self.registry_base(extra);
         self.add_node(&base, "registry")
     }
 
-    /// A node of which the datastore says everything.
+    /// What the next node's file says beside `[etcd]`.
+    fn registry_base(&self, extra: &str) -> String {
+        let (number, port) = (self.nodes.len() + 2, self.port);
+        format!(
+            "router_id = \"127.0.0.{number}\"\nlisten = [\"127.0.0.{number}:{port}\"]\n{extra}\n\
+             [announce]\nblocks = [\"192.168.{number}.0/26\"]\n"
+        )
+    }
+
+    /// A node of which the datastore says everything, and the folders beside it.
     fn add_calico(&mut self) -> usize {
-        self.add_node("", "calico")
+        let number = self.nodes.len() + 2;
+        for folder in [self.kubernetes_folder(number - 2), self.status_folder(number - 2)] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        let directory = self.directory.display();
+        let folders = format!(
+            "kubernetes_folder = \"{directory}/kubernetes-{number}\"\n\
+             endpoint_status_folder = \"{directory}/status-{number}\"\n"
+        );
+        self.add_node_with("", "calico", &folders)
+    }
+
+    fn kubernetes_folder(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("kubernetes-{}", index + 2))
+    }
+
+    fn status_folder(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("status-{}", index + 2))
     }
 
     fn add_node(&mut self, base: &str, model: &str) -> usize {
+        self.add_node_with(base, model, "")
+    }
+
+    fn add_node_with(&mut self, base: &str, model: &str, keys: &str) -> usize {
+        let name = format!("node-{}", self.nodes.len() + 2);
+        let index = self.prepare_node(base, model, &name, keys);
+        self.start_node(index);
+        index
+    }
+
+    /// Writes the file only.
+    fn prepare_node(&mut self, base: &str, model: &str, name: &str, keys: &str) -> usize {
         let index = self.nodes.len();
         let number = index + 2;
         let (etcd, directory) = (&self.etcd_url, self.directory.display());
         let text = format!(
-            "{base}[etcd]\nendpoints = [\"{etcd}\"]\nmodel = \"{model}\"\nnode = \"node-{number}\"\n\
-             lease = {LEASE_SECS}\ncache = \"{directory}/cache-{number}\"\n\
+            "{base}[etcd]\nendpoints = [\"{etcd}\"]\nmodel = \"{model}\"\nnode = \"{name}\"\n\
+             lease = {LEASE_SECS}\ncache = \"{directory}/cache-{number}\"\n{keys}\
              [admin]\nlisten = \"off\"\nsocket = \"{directory}/{number}.sock\"\n"
         );
         std::fs::write(self.directory.join(format!("{number}.toml")), text).expect("a file");
         self.nodes.push(None);
-        self.start_node(index);
         index
     }
 
@@ -104,7 +150,7 @@ impl Cluster {
         let file = self.directory.join(format!("{}.toml", index + 2));
         let log = self.directory.join(format!("{}.log", index + 2));
         let mut command = Command::new(BIN);
-        command.arg("run").arg("--config").arg(file);
+        command.arg("run").arg("--config").arg(file).env("RUST_LOG", "info,bgp_speaker=trace");
         self.nodes[index] = Some(Killed::start(&mut command, &log));
     }
 
@@ -250,6 +296,96 @@ fn nodes_that_register_form_a_mesh_and_one_that_dies_is_forgotten() {
     assert!(cluster.output(1, &["drain"]).status.success());
     cluster.wait_for("the one that left to be forgotten", |cluster| cluster.has_mesh(&[0, 2]));
     assert!(started.elapsed() < Duration::from_secs(LEASE_SECS), "{:?}", started.elapsed());
+}
+
+#[test]
+fn of_two_nodes_with_one_name_the_first_is_registered_and_the_other_says_so() {
+    let mut cluster = Cluster::start("namesake");
+    for _ in 0..2 {
+        cluster.add("");
+    }
+    cluster.wait_for("a mesh of two", |cluster| cluster.has_mesh(&[0, 1]));
+    let sessions = |cluster: &Cluster| cluster.ask(0, &["neighbors"])[0]["established_count"].clone();
+    let before = sessions(&cluster);
+    let base = cluster.registry_base("");
+    let namesake = cluster.prepare_node(&base, "registry", "node-3", "");
+    cluster.start_node(namesake);
+    cluster.wait_for("the name to be reported", |cluster| {
+        let invalid = &cluster.ask(namesake, &["status"])["datastore"]["invalid"];
+        let is_it = |object: &Value| {
+            let reason = object["reason"].as_str().unwrap_or_default();
+            object["key"] == "/bgp/v1/nodes/node-3"
+                && reason.starts_with("a node with 127.0.0.3 is registered")
+        };
+        invalid.as_array().is_some_and(|all| all.iter().any(is_it))
+    });
+    assert!(cluster.has_mesh(&[0, 1]), "{}", cluster.report());
+    assert_eq!(sessions(&cluster), before, "the others see nothing of it");
+    assert!(cluster.output(1, &["drain"]).status.success());
+    cluster.wait_for("the other one to be registered", |cluster| cluster.has_mesh(&[0, namesake]));
+    let shown = cluster.ask(0, &["node", "show", "node-3"]);
+    assert_eq!(shown["addresses"][0], "127.0.0.4", "{shown}");
+    assert_eq!(cluster.ask(namesake, &["status"])["datastore"]["invalid"], json!([]));
+}
+
+#[test]
+fn a_plan_needs_no_daemon_and_leaves_nothing_behind() {
+    let mut cluster = Cluster::start("plan");
+    let spec = json!({
+        "listenPort": cluster.port, "bindMode": "NodeIP", "serviceClusterIPs": [{"cidr": "10.96.0.0/16"}],
+        "prefixAdvertisements": [{"cidr": "192.168.0.0/16", "communities": ["64512:7"]}]
+    });
+    cluster.put_resource("BGPConfiguration", "default", &spec);
+    cluster.put_resource("IPPool", "pods", &json!({"cidr": "192.168.0.0/16"}));
+    cluster.put_resource("BGPFilter", "no-default", &json!({"importV4": [{"action": "Reject"}]}));
+    let peer = json!({"peerIP": "127.0.0.9", "asNumber": 65001, "filters": ["no-default"]});
+    cluster.put_resource("BGPPeer", "router", &peer);
+    cluster.put_resource("BGPPeer", "broken", &json!({"peerIP": "nowhere", "asNumber": 1}));
+    (0..2).for_each(|index| cluster.put_calico_node(index));
+    let index = cluster.prepare_node("", "calico", "node-2", "endpoint_status_folder = \"off\"\n");
+    let file = cluster.directory.join("2.toml").display().to_string();
+    let output = cluster.output(index, &["plan", "--config", &file, "--json"]);
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{notes}");
+    assert!(notes.contains("note: no daemon") && notes.contains("bgppeers/broken: "), "{notes}");
+    let plan: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    assert_eq!((&plan["node"], &plan["router_id"]), (&json!("node-2"), &json!("127.0.0.2")));
+    assert_eq!(plan["listen"], json!([format!("127.0.0.2:{}", cluster.port)]));
+    let of = |list: &str, key: &str| -> Vec<Value> {
+        plan[list].as_array().expect("a list").iter().map(|one| one[key].clone()).collect()
+    };
+    assert_eq!(of("sessions", "name"), ["Global_127_0_0_9", "Mesh_127_0_0_3"]);
+    assert_eq!(of("sessions", "import"), [json!(["no-default"]), json!([])]);
+    assert_eq!(of("originate", "prefix"), ["10.96.0.0/16", "192.168.2.0/26"]);
+    assert_eq!(of("originate", "kind"), ["service", "block"]);
+    assert_eq!(of("originate", "communities"), [json!([]), json!(["64512:7"])]);
+    assert_eq!(of("originate", "blackhole"), [false, false], "there is no [fib]");
+    let added: Vec<Value> =
+        of("steps", "action").into_iter().filter(|action| action == "add-session").collect();
+    assert_eq!(added.len(), 2);
+    assert!(!cluster.directory.join("cache-2").exists());
+
+    // With the daemon, the same document, and what is still to be done: nothing.
+    cluster.start_node(index);
+    cluster.wait_for("the daemon", |cluster| cluster.neighbors(index).len() == 2);
+    for arguments in [&["plan", "--config", file.as_str()][..], &["plan"]] {
+        let mut expected = plan.clone();
+        expected["steps"] = json!([]);
+        assert_eq!(cluster.ask(index, arguments), expected, "{arguments:?}");
+    }
+    cluster.kill_node(index);
+    cluster.put("/calico/resources/v3/projectcalico.org/nodes/node-2", None);
+    let refused = cluster.output(index, &["plan", "--config", &file]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains("the datastore has no Node node-2"), "{message}");
+    assert_eq!(refused.status.code(), Some(1));
+    cluster.stop_etcd();
+    let refused = cluster.output(index, &["plan", "--config", &file]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        message.contains("not read yet: the datastore: ") && message.contains(&cluster.etcd_url),
+        "{message}"
+    );
 }
 
 #[test]

@@ -1,0 +1,322 @@
+//! Every field of the configuration is flipped on live sessions, with our own daemon and with BIRD: what is reset is
+//! what the table of fields promises, no valid route leaves any kernel, and a session that is not concerned sees not one
+//! message.
+
+use std::net::IpAddr;
+
+use bgp_lab::daemons::bird::Bird;
+use bgp_lab::harness::lab_test;
+use bgp_lab::route_watch::RouteWatch;
+use bgp_lab::{Daemon, Lab, LabError, Node, PeerRole, RouteSpec, SpeakerSpec, secs, wait_until};
+use bgp_proto::Asn;
+use bgp_speaker::config::filter::{Filter, Then};
+use bgp_speaker::config::{
+    AddPaths, Family, FieldClass, ListenRange, NextHopMode, PolicyRef, Role, Secret, SpeakerConfig,
+    StepAction, field_classes,
+};
+use bgp_speaker::{Announcement, Neighbor, Speaker};
+use fib_sync::FibConfig;
+use tokio::runtime::Runtime;
+
+const AS: u32 = 64512;
+const PATIENCE: std::time::Duration = secs(40);
+/// With these there is no session, unless both sides change.
+const MISMATCHES: [&str; 6] =
+    ["remote_as", "local_as", "password", "ttl_security", "local_address", "enabled"];
+/// Its routes are valid no more when it is disabled.
+const ENDS_ROUTES: [&str; 1] = ["enabled"];
+/// Without graceful restart nothing is kept during the reset that brings it about.
+const KEEPS_NOTHING: [&str; 1] = ["graceful_restart"];
+/// BIRD gives up all routes of a neighbour whose OPEN it cannot accept, although the neighbour may come back.
+const BIRD_GIVES_UP: [&str; 2] = ["remote_as", "local_as"];
+
+/// One of our speakers in a namespace of its own.
+struct Ours {
+    runtime: Runtime,
+    speaker: Speaker,
+}
+
+impl Ours {
+    fn start(node: &Node, config: SpeakerConfig) -> Result<Ours, LabError> {
+        // Its threads belong to the namespace, and so do their sockets.
+        let runtime = node
+            .namespace
+            .run(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build())?;
+        let runtime = runtime.map_err(LabError::io("making a runtime"))?;
+        let builder = Speaker::builder().config(config).fib(FibConfig::default());
+        let started = runtime.block_on(async { tokio::spawn(builder.start()).await });
+        let speaker = started.map_err(|error| failed(&error.to_string()))?;
+        Ok(Ours { speaker: speaker.map_err(|error| failed(&error.to_string()))?, runtime })
+    }
+
+    fn config(&self) -> Result<SpeakerConfig, LabError> {
+        self.runtime.block_on(self.speaker.config()).map_err(|error| failed(&error.to_string()))
+    }
+
+    /// Applies a configuration; the steps that it took, as (what, to what).
+    fn apply(&self, config: SpeakerConfig) -> Result<Vec<(StepAction, String)>, LabError> {
+        let steps = self.runtime.block_on(self.speaker.apply(config));
+        let steps = steps.map_err(|error| failed(&error.to_string()))?;
+        Ok(steps.into_iter().map(|step| (step.action, step.target)).collect())
+    }
+
+    /// Sessions so far, and messages received apart from KEEPALIVEs; nothing while the session is down.
+    fn counts(&self, neighbor: IpAddr) -> Result<Option<(u64, u64)>, LabError> {
+        let all = self.runtime.block_on(self.speaker.neighbors());
+        let all = all.map_err(|error| failed(&error.to_string()))?;
+        let found = all.into_iter().find(|view| view.address == neighbor.to_string());
+        // A neighbour that has not told all again yet would lose routes if its session ended now (RFC 4724 §4.2).
+        Ok(found.filter(|view| view.state == "Established" && !view.restarting).map(|view| {
+            let told = view.messages_received.iter().filter(|(kind, _)| *kind != "keepalive");
+            (view.established_count, told.map(|(_, count)| count).sum())
+        }))
+    }
+}
+
+fn failed(seen: &str) -> LabError {
+    LabError::Unexpected { what: "a speaker".into(), expected: "success".into(), seen: seen.into() }
+}
+
+/// What is compared: nothing stands for a session that is down.
+struct Seen {
+    /// Sessions so far with our neighbour, and with BIRD.
+    sessions: [Option<u64>; 2],
+    /// Sessions so far of the unconcerned one, and its messages.
+    unconcerned: Option<(u64, u64)>,
+}
+
+/// The speaker whose fields are flipped, its neighbours, and watches on all kernels.
+struct Live {
+    nodes: [Node; 4],
+    subject: Ours,
+    ours: Ours,
+    unconcerned: Ours,
+    bird: Bird,
+    watches: Vec<RouteWatch>,
+}
+
+fn base(node: &Node, number: u8) -> SpeakerConfig {
+    let mut config = SpeakerConfig::new(node.v4);
+    config.listen = vec![([0, 0, 0, 0], 179).into()];
+    config.hold_time_secs = 90;
+    let block = Announcement::block(format!("10.70.{number}.0/24").parse().expect("a prefix"));
+    config.announcements.insert(block.prefix, block);
+    config
+}
+
+fn with(mut config: SpeakerConfig, neighbor: Neighbor) -> SpeakerConfig {
+    config.neighbors.insert(neighbor.address, neighbor);
+    config
+}
+
+impl Live {
+    fn start(lab: &Lab) -> Result<Live, LabError> {
+        let switch = lab.switch("switch")?;
+        let node = |name: &str, number: u8| {
+            let v4 = format!("10.9.1.{number}/24").parse().expect("an address");
+            lab.node(&switch, name, v4, format!("fd00:9:1::{number}/64").parse().expect("an address"))
+        };
+        let nodes = [node("subject", 1)?, node("ours", 2)?, node("bird", 3)?, node("unconcerned", 4)?];
+        nodes[0].namespace.ip("address add 10.9.1.11/24 dev eth0")?;
+        let [subject, ours, bird, unconcerned] = &nodes;
+        let mut config = base(subject, 1);
+        config.cluster_id = Some(config.router_id);
+        config.filters.insert("all".into(), Filter { rules: Vec::new(), default: Then::Accept }.into());
+        config.listen_ranges.push(ListenRange::new("10.9.2.0/24".parse().expect("a prefix")));
+        let config = with(config, Neighbor::ibgp(ours.v4.into()));
+        let config = with(config, Neighbor::ibgp(bird.v4.into()));
+        let config = with(config, Neighbor::client(unconcerned.v4.into()));
+        let spec = SpeakerSpec::on(bird, AS)
+            .with_peer(subject.v4, AS, PeerRole::Peer)
+            .with_route(RouteSpec::block("10.70.3.0/24"))
+            .with_kernel();
+        let watches = nodes.iter().map(|node| RouteWatch::start(lab, &node.namespace, &node.name));
+        let watches = watches.collect::<Result<_, _>>()?;
+        let mut bird_daemon = Bird::new(lab, bird, spec)?;
+        bird_daemon.start()?;
+        let of_subject = || Neighbor::ibgp(subject.v4.into());
+        let mut live = Live {
+            subject: Ours::start(subject, config)?,
+            ours: Ours::start(ours, with(base(ours, 2), of_subject()))?,
+            unconcerned: Ours::start(unconcerned, with(base(unconcerned, 4), of_subject()))?,
+            bird: bird_daemon,
+            nodes,
+            watches,
+        };
+        live.wait_settled()?;
+        Ok(live)
+    }
+
+    /// Waits until every session is up and every kernel holds what it should.
+    fn wait_settled(&mut self) -> Result<(), LabError> {
+        let expected = [["2", "3", "4"].as_slice(), &["1", "4"], &["1", "4"], &["1", "2", "3"]];
+        let subject = IpAddr::from(self.nodes[0].v4);
+        wait_until("every session and every route", PATIENCE, || {
+            for neighbor in &self.nodes[1..] {
+                if self.subject.counts(neighbor.v4.into()).map_err(|error| error.to_string())?.is_none() {
+                    return Err(format!("{} is not up", neighbor.name));
+                }
+            }
+            for ours in [&self.ours, &self.unconcerned] {
+                if ours.counts(subject).map_err(|error| error.to_string())?.is_none() {
+                    return Err("the subject is not up".to_owned());
+                }
+            }
+            if !self.bird.session(subject).map_err(|error| error.to_string())?.is_established {
+                return Err("BIRD is not up".to_owned());
+            }
+            for (node, others) in self.nodes.iter().zip(expected) {
+                let routes =
+                    node.namespace.ip_show("route show proto bird").map_err(|error| error.to_string())?;
+                let has = |number: &&str| routes.contains(&format!("10.70.{number}.0/24"));
+                if !others.iter().all(has) {
+                    return Err(format!("{}: {routes}", node.name));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until the sessions that were there are no more.
+    fn wait_reset(&self, before: &[Option<u64>; 2]) -> Result<(), LabError> {
+        wait_until("the sessions to end", PATIENCE, || {
+            let now = self.seen().map_err(|error| error.to_string())?.sessions;
+            let is_other = now.iter().zip(before).all(|(now, before)| now != before);
+            if is_other { Ok(()) } else { Err(format!("{now:?}")) }
+        })
+    }
+
+    /// Which kernels a route has left since the last look, by the name of their node.
+    fn losses(&mut self) -> Result<Vec<String>, LabError> {
+        let mut losses = Vec::new();
+        for (node, watch) in self.nodes.iter().zip(&mut self.watches) {
+            let removed = watch.removed(bgp_lab::kernel::PROTOCOL)?;
+            losses.extend(removed.iter().map(|prefix| format!("{}: {prefix}", node.name)));
+        }
+        Ok(losses)
+    }
+
+    fn seen(&self) -> Result<Seen, LabError> {
+        let sessions = |index: usize| -> Result<Option<u64>, LabError> {
+            Ok(self.subject.counts(self.nodes[index].v4.into())?.map(|(sessions, _)| sessions))
+        };
+        let unconcerned = self.unconcerned.counts(self.nodes[0].v4.into())?;
+        Ok(Seen { sessions: [sessions(1)?, sessions(2)?], unconcerned })
+    }
+
+    /// Flips one field on the sessions with our neighbour and with BIRD, and back.
+    fn flip(&mut self, field: &'static str, class: FieldClass) -> Result<(), LabError> {
+        let before = self.seen()?;
+        let old = self.subject.config()?;
+        let mut new = old.clone();
+        let neighbors = [self.nodes[1].v4.into(), self.nodes[2].v4.into()];
+        let is_of_all = flip(field, &mut new, neighbors, &self.nodes[0]);
+        let mut expected: Vec<String> = neighbors.map(|neighbor: IpAddr| neighbor.to_string()).to_vec();
+        if is_of_all {
+            expected.push(self.nodes[3].v4.to_string());
+        }
+        for config in [new, old] {
+            let steps = self.subject.apply(config)?;
+            let promised = match class {
+                FieldClass::Hitless => StepAction::UpdateSession,
+                FieldClass::Refresh => StepAction::RefreshSession,
+                FieldClass::Reset => StepAction::ResetSession,
+            };
+            let of_neighbors: Vec<_> = steps.iter().filter(|(_, target)| !target.contains('/')).collect();
+            let is_promised = of_neighbors.iter().all(|(action, _)| *action == promised)
+                && of_neighbors.iter().all(|(_, target)| expected.contains(target));
+            let is_range = field == "max_sessions";
+            assert!(is_promised && is_range == of_neighbors.is_empty(), "{field}: {steps:?}");
+            if MISMATCHES.contains(&field) {
+                self.wait_reset(&before.sessions)?;
+            } else {
+                self.wait_settled()?;
+            }
+        }
+        self.wait_settled()?;
+        let after = self.seen()?;
+        for (name, (before, after)) in ["ours", "BIRD"].iter().zip(before.sessions.iter().zip(after.sessions))
+        {
+            assert_eq!(
+                *before != after,
+                class == FieldClass::Reset,
+                "{field}, {name}: {before:?}, {after:?}"
+            );
+        }
+        if !is_of_all && !ENDS_ROUTES.contains(&field) {
+            assert_eq!(
+                before.unconcerned, after.unconcerned,
+                "{field}: the unconcerned session saw something"
+            );
+        }
+        let losses = self.losses()?;
+        let is_excused = |loss: &String| {
+            ENDS_ROUTES.contains(&field)
+                || KEEPS_NOTHING.contains(&field)
+                || (BIRD_GIVES_UP.contains(&field)
+                    && (loss.starts_with("bird:") || loss.ends_with(" 10.70.3.0/24")))
+        };
+        let inexcusable: Vec<&String> = losses.iter().filter(|loss| !is_excused(loss)).collect();
+        assert!(inexcusable.is_empty(), "{field}: routes left: {inexcusable:?}");
+        eprintln!("held: {field} is {class:?}");
+        Ok(())
+    }
+}
+
+/// Another value for a field. Answers whether it is one of the whole speaker.
+fn flip(field: &str, config: &mut SpeakerConfig, neighbors: [IpAddr; 2], node: &Node) -> bool {
+    match field {
+        "router_id" => config.router_id = std::net::Ipv4Addr::new(10, 9, 1, 99).into(),
+        "cluster_id" => config.cluster_id = Some(std::net::Ipv4Addr::new(10, 9, 1, 99).into()),
+        "graceful_restart" => config.graceful_restart.enabled = false,
+        "local_addresses" => config.local_addresses = vec![node.v4.into(), node.v6.into()],
+        "max_sessions" => config.listen_ranges[0].max_sessions = 7,
+        _ => {
+            for address in neighbors {
+                flip_neighbor(field, config.neighbors.get_mut(&address).expect("a neighbour"));
+            }
+            return false;
+        }
+    }
+    field != "max_sessions"
+}
+
+fn flip_neighbor(field: &str, neighbor: &mut Neighbor) {
+    let options = &mut neighbor.options;
+    match field {
+        "remote_as" => options.remote_as = Some(Asn(64999)),
+        "local_as" => options.local_as = Some(Asn(64998)),
+        "role" => options.role = Role::Client,
+        "families" => options.families = vec![Family::Ipv4Unicast],
+        "hold_time" => options.hold_time_secs = Some(60),
+        "password" => options.password = Some(Secret::new("swordfish")),
+        "ttl_security" => options.ttl_security = Some(1),
+        "next_hop" => options.next_hop = NextHopMode::SelfAddress,
+        "keepalive" => options.keepalive_secs = Some(2),
+        "restart_time" => options.restart_time_secs = Some(60),
+        "allow_own_as" => options.allow_own_as = 1,
+        "max_prefixes" => options.max_prefixes = Some(1000),
+        "add_paths" => options.add_paths = AddPaths::Send,
+        "add_paths_max" => options.add_paths_max = 3.try_into().expect("not zero"),
+        "import" => options.import = PolicyRef::Filters(vec!["all".into()]),
+        "export" => options.export = PolicyRef::Filters(vec!["all".into()]),
+        "name" => neighbor.name = "another".into(),
+        "port" => neighbor.port = 1790,
+        "local_address" => neighbor.local_address = Some([10, 9, 1, 11].into()),
+        "passive" => neighbor.passive = true,
+        "enabled" => neighbor.enabled = false,
+        other => panic!("this test does not know how to flip {other}"),
+    }
+}
+
+#[test]
+fn every_field_costs_what_its_class_says_and_nobody_else_notices() {
+    lab_test("hitless", |lab: &Lab| {
+        let mut live = Live::start(lab)?;
+        live.losses()?;
+        for (field, class) in field_classes() {
+            live.flip(field, class)?;
+        }
+        Ok(())
+    });
+}
