@@ -6,6 +6,7 @@ use super::readvertise::Relation;
 use super::rib::{AttrTable, Path, Source};
 
 /// One path.
+#[inline]
 pub fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Candidate {
     Candidate {
         record: attrs.record(path.attr),
@@ -22,13 +23,11 @@ pub fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usiz
 
 /// All paths of one prefix, the best first.
 pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
-    if paths.len() < 2 {
-        return paths.to_vec();
-    }
     let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
     ranking(&candidates).into_iter().map(|index| paths[index]).collect()
 }
 
+#[inline]
 fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
     if source == Source::LOCAL {
         return CandidateOrigin::Local;

@@ -191,18 +191,22 @@ impl ToldPaths {
 }
 
 /// The paths of a prefix that a group is to be told: of those that its rules and filters let pass the best, up to its
-/// bound. They bear the identifiers under which they were received.
+/// bound, in no particular order. They bear the identifiers under which they were received.
 pub fn chosen(view: &ExportView<'_>, key: &GroupKey, id: PrefixId, verdicts: &mut Verdicts) -> Vec<Announce> {
     if view.rib.is_undecided(id) {
         return Vec::new();
     }
-    let paths: Vec<Path> = view.rib.paths(id).map(|(path, _)| path).collect();
-    let ranked = best_first(view.attrs, view.sources, &paths).into_iter();
-    let passing = ranked.filter_map(|path| {
+    let max = key.add_paths.map_or(0, |max| usize::from(max.get()));
+    let mut paths: Vec<Path> = view.rib.paths(id).map(|(path, _)| path).collect();
+    if paths.len() > max {
+        // Else it does not matter which are better.
+        paths = best_first(view.attrs, view.sources, &paths);
+    }
+    let passing = paths.into_iter().filter_map(|path| {
         let (next_hop, changes) = export(view, key, id, path, verdicts).ok()?;
         Some(Announce { path, next_hop, changes, id })
     });
-    passing.take(key.add_paths.map_or(0, |max| usize::from(max.get()))).collect()
+    passing.take(max).collect()
 }
 
 #[cfg(test)]
