@@ -94,6 +94,16 @@ pub(super) const FIELDS: &[Field] = &[
         class: FieldClass::Hitless,
         value: Value::Session(|_, o| format!("{:?}", o.max_prefixes)),
     },
+    Field {
+        name: "add_paths",
+        class: FieldClass::Reset,
+        value: Value::Session(|_, o| o.add_paths.to_string()),
+    },
+    Field {
+        name: "add_paths_max",
+        class: FieldClass::Reset,
+        value: Value::Session(|_, o| o.add_paths_max.to_string()),
+    },
     Field { name: "import", class: FieldClass::Refresh, value: Value::Session(|_, o| o.import.to_string()) },
     Field { name: "export", class: FieldClass::Refresh, value: Value::Session(|_, o| o.export.to_string()) },
     Field { name: "name", class: FieldClass::Hitless, value: Value::Neighbor(|n| n.name.clone()) },
