@@ -228,7 +228,7 @@ fn a_node_without_an_address_cannot_register() {
 fn somebody_else_under_this_nodes_name_is_reported() {
     let registry = cluster(&[("a", base(7), None), ("b", base(2), None)]);
     let (config, problems) = registry.plan(&local("a"), &base(1)).unwrap();
-    assert_eq!(config.neighbors.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
+    assert_eq!(config.neighbors.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2:1790"]);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].key, node_key("a"));
     assert!(problems[0].reason.starts_with("a node with 10.0.0.7 is registered"), "{problems:?}");
