@@ -76,6 +76,12 @@ fn reads() -> Router<Arc<Admin>> {
         .route("/v1/plan", get(reads::plan))
 }
 
+/// What is served before there is a speaker: the daemon is alive, and that is all.
+fn waiting(what: &'static str) -> Router {
+    let answer = move || async move { ApiError::waiting(what) };
+    Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(answer)
+}
+
 /// Errors outside of any endpoint are JSON too. Reaches only routes that are there already.
 fn with_fallbacks(router: Router<Arc<Admin>>) -> Router<Arc<Admin>> {
     router

@@ -65,12 +65,16 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let config = load(program, path.as_ref()).map_err(|error| Failure::Invalid(error.to_string()))?;
     let mut signals = Signals::install()?;
     // First the admin socket: a second daemon with the same file ends here and disturbs nobody.
-    let server =
+    let mut server =
         AdminServer::bind(&config.admin).await.map_err(|error| Failure::Failed(error.to_string()))?;
     let is_calico = config.etcd.as_ref().is_some_and(|etcd| etcd.model == EtcdModel::Calico);
     let status = BirdServer::bind(&config.bird_status, is_calico).map_err(Failure::Failed)?;
     let mut model = config.etcd.as_ref().map(Model::new);
-    let Some((sources, base)) = first_state(&config, &mut model, &mut signals).await else { return Ok(()) };
+    let state = tokio::select! {
+        state = first_state(&config, &mut model, &mut signals) => state,
+        () = server.serve_waiting("the datastore (the log says what is missing)") => None,
+    };
+    let Some((sources, base)) = state else { return Ok(()) };
     raise_descriptor_limit(&base);
     allocator::keep_tables_apart();
     let speaker = start_speaker(program, &config, &base).await?;

@@ -463,3 +463,17 @@ fn calicos_nodes_form_a_mesh_of_what_is_in_etcd_and_follow_its_changes() {
     cluster.wait_for("a node that was deleted to be forgotten", |cluster| cluster.has_mesh(&[0, 1]));
     assert_eq!(sessions(&cluster), before, "nobody else was reset");
 }
+
+#[test]
+fn a_node_that_knows_nothing_yet_says_what_it_waits_for() {
+    let mut cluster = Cluster::start("waiting");
+    cluster.stop_etcd();
+    let node = cluster.add("");
+    cluster.wait_for("an answer", |cluster| {
+        let output = cluster.output(node, &["status"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        !output.status.success() && text.contains("not started yet: waiting for the datastore")
+    });
+    cluster.restart_etcd();
+    cluster.wait_for("a start", |cluster| cluster.ask(node, &["status"])["datastore"]["up"] == true);
+}

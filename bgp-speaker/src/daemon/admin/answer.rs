@@ -55,6 +55,10 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the speaker has stopped")
     }
 
+    pub(super) fn waiting(what: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("not started yet: waiting for {what}"))
+    }
+
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }

@@ -1,7 +1,7 @@
 //! Accepts connections and serves the routers on them, within bounds: a client that sends nothing, or too many
 //! clients at once, cost the daemon nothing that its sessions need.
 
-use super::{Admin, full_control, read_only};
+use super::{Admin, full_control, read_only, waiting};
 use crate::daemon::advice;
 use crate::daemon::file::AdminConfig;
 use crate::daemon::unix_socket::{self, Purpose, UnixSocket};
@@ -62,18 +62,30 @@ impl AdminServer {
 
     /// Serves until `stop` becomes true, then lets answers in progress finish.
     pub(crate) async fn serve(self, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
-        let Self { unix, tcp } = self;
-        let unix = serve(unix, full_control(admin.clone()), stop.clone());
+        let Self { mut unix, tcp } = self;
+        let unix = serve(&mut unix, full_control(admin.clone()), stop.clone());
         let tcp = async {
-            if let Some(tcp) = tcp {
-                serve(tcp, read_only(admin), stop).await;
+            if let Some(mut tcp) = tcp {
+                serve(&mut tcp, read_only(admin), stop).await;
+            }
+        };
+        tokio::join!(unix, tcp);
+    }
+
+    /// Says to everybody that there is no speaker yet, until this is dropped.
+    pub(crate) async fn serve_waiting(&mut self, what: &'static str) {
+        let (_stop, never) = watch::channel(false);
+        let unix = serve(&mut self.unix, waiting(what), never.clone());
+        let tcp = async {
+            if let Some(tcp) = &mut self.tcp {
+                serve(tcp, waiting(what), never).await;
             }
         };
         tokio::join!(unix, tcp);
     }
 }
 
-async fn serve<L: Listener>(mut listener: L, router: Router, mut stop: watch::Receiver<bool>) {
+async fn serve<L: Listener>(listener: &mut L, router: Router, mut stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
