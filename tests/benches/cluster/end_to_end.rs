@@ -29,6 +29,7 @@ pub(crate) fn run(runs: u32) -> Result<Vec<Figure>, Failure> {
     fill(&etcd)?;
     let ours = Ours::new(&lab, &host, Program::BgpSpeaker, SpeakerSpec::on(&host, 64512))?;
     let file = node_file(&etcd.url(), &node_name(LOCAL), ours.folder());
+    std::fs::create_dir_all(ours.folder().join("kubernetes"))?;
     let mut ours = ours.with_file(file);
     let mut worst_start = Duration::ZERO;
     for _ in 0..3 {
