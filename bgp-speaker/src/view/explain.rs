@@ -38,6 +38,9 @@ pub struct ExplainedExport {
     pub is_advertised: bool,
     /// The next hop that they are told.
     pub next_hop: Option<String>,
+    /// Under which path identifiers, with ADD-PATH.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_ids: Vec<u32>,
     /// Why, or why not.
     pub because: String,
     /// The filter rules that matched, as `filter NAME rule N`, from 1.

@@ -58,7 +58,9 @@ fn render_path(path: &ExplainedPath, colours: bool) -> String {
     let (mark, colour) = if route.best { (">", Colour::Good) } else { (" ", Colour::Plain) };
     let next_hop = route.next_hop.as_ref().map_or_else(String::new, |next_hop| format!(" via {next_hop}"));
     let stale = if route.stale { ", stale: kept while its neighbour restarts" } else { "" };
-    format!("{} from {}{next_hop}: {}{stale}\n", paint(mark, colour, colours), route.from, path.because)
+    let path_id = route.path_id.map_or_else(String::new, |path_id| format!(" path {path_id}"));
+    let from = &route.from;
+    format!("{} from {from}{path_id}{next_hop}: {}{stale}\n", paint(mark, colour, colours), path.because)
 }
 
 fn render_export(export: &ExplainedExport, colours: bool) -> String {
@@ -66,6 +68,11 @@ fn render_export(export: &ExplainedExport, colours: bool) -> String {
     let named = export.neighbors.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
     let who = if count > NAMED_MAX { format!("{named} and {} more", count - NAMED_MAX) } else { named };
     let what = match (export.is_advertised, &export.next_hop) {
+        (true, _) if !export.path_ids.is_empty() => {
+            let ids: Vec<String> = export.path_ids.iter().map(ToString::to_string).collect();
+            let yes = paint(&format!("yes, path {}", ids.join(", ")), Colour::Good, colours);
+            format!("{yes}: {}", export.because)
+        }
         (true, Some(next_hop)) => paint(&format!("yes, via {next_hop}"), Colour::Good, colours),
         (true, None) => paint("yes", Colour::Good, colours),
         (false, _) => format!("no: {}", export.because),
@@ -111,6 +118,7 @@ mod tests {
             neighbors: (0..count).map(|n| format!("10.0.0.{n}")).collect(),
             is_advertised,
             next_hop: is_advertised.then(|| "10.0.0.2".to_owned()),
+            path_ids: Vec::new(),
             because: because.to_owned(),
             matched: vec!["filter pods rule 2".to_owned()],
         };
@@ -132,6 +140,22 @@ mod tests {
              kernel\n\
              \x20 192.168.1.0/26 via 10.0.0.2: installed\n"
         );
+    }
+
+    #[test]
+    fn several_paths_are_named_by_their_identifiers() {
+        let mut numbered = path("10.0.0.2", true, "best by A");
+        numbered.route.path_id = Some(7);
+        assert_eq!(render_path(&numbered, false), "> from 10.0.0.2 path 7 via 10.0.0.2: best by A\n");
+        let export = ExplainedExport {
+            neighbors: vec!["10.0.0.3".to_owned()],
+            is_advertised: true,
+            next_hop: Some("10.0.0.2".to_owned()),
+            path_ids: vec![1, 4],
+            because: "all 2 paths of others".to_owned(),
+            matched: Vec::new(),
+        };
+        assert_eq!(render_export(&export, false), "  10.0.0.3: yes, path 1, 4: all 2 paths of others\n");
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn render(routes: &[RouteView], colours: bool) -> String {
         let plain = |text: String| (text, Colour::Plain);
         table.row(vec![
             (marks, if route.best && !route.stale { Colour::Good } else { colour }),
-            (route.prefix.to_string(), colour),
+            (named(route), colour),
             plain(route.next_hop.clone().unwrap_or_default()),
             plain(route.from.clone()),
             plain(number(route.local_pref)),
@@ -101,6 +101,13 @@ fn render(routes: &[RouteView], colours: bool) -> String {
         ]);
     }
     table.render(colours)
+}
+
+/// A path's name: its prefix, and its identifier if it has one.
+fn named(route: &RouteView) -> String {
+    route
+        .path_id
+        .map_or_else(|| route.prefix.to_string(), |path_id| format!("{} path {path_id}", route.prefix))
 }
 
 fn render_verbose(route: &RouteView, colours: bool) -> String {
@@ -163,12 +170,12 @@ mod tests {
 
     #[test]
     fn the_table_shows_best_and_stale() {
-        let stale = RouteView { best: false, stale: true, ..route() };
+        let stale = RouteView { best: false, stale: true, path_id: Some(7), ..route() };
         assert_eq!(
             render(&[route(), stale], false),
-            "   PREFIX          NEXT HOP  FROM      PREF  MED  AS PATH\n\
-             >  192.168.1.0/26  10.0.0.2  10.0.0.9   100\n\
-             s  192.168.1.0/26  10.0.0.2  10.0.0.9   100\n"
+            "   PREFIX                 NEXT HOP  FROM      PREF  MED  AS PATH\n\
+             >  192.168.1.0/26         10.0.0.2  10.0.0.9   100\n\
+             s  192.168.1.0/26 path 7  10.0.0.2  10.0.0.9   100\n"
         );
     }
 

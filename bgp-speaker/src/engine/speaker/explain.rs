@@ -116,21 +116,19 @@ fn told_paths(
         .told()
         .map(|told| told.announcements(view, &group.key, id, to, &mut verdicts).collect())
         .unwrap_or_default();
-    let ids: Vec<String> = told.iter().map(|announce| announce.path.path_id.to_string()).collect();
     let others = view.rib.paths(id).filter(|(path, _)| path.source != to).count();
     let rest = "the rest is beyond add_paths_max, or kept back by a rule or filter";
     let because = match (told.len(), others) {
         (0, 0) => "all paths are its own".to_owned(),
-        (count, total) if count == total => {
-            format!("all {count} paths of others, as path {}", ids.join(", "))
-        }
+        (count, total) if count == total => format!("all {count} paths of others"),
         (0, total) => format!("none of {total} paths of others; {rest}"),
-        (count, total) => format!("{count} of {total} paths of others, as path {}; {rest}", ids.join(", ")),
+        (count, total) => format!("{count} of {total} paths of others; {rest}"),
     };
     ExplainedExport {
         neighbors,
         is_advertised: !told.is_empty(),
         next_hop: told.first().map(|announce| announce.next_hop.addr().to_string()),
+        path_ids: told.iter().map(|announce| announce.path.path_id).collect(),
         because,
         matched: Vec::new(),
     }
@@ -141,6 +139,7 @@ fn refused(neighbors: Vec<String>, because: &str) -> ExplainedExport {
         neighbors,
         is_advertised: false,
         next_hop: None,
+        path_ids: Vec::new(),
         because: because.to_owned(),
         matched: Vec::new(),
     }
@@ -160,6 +159,7 @@ fn explained(
             neighbors,
             is_advertised: true,
             next_hop: Some(next_hop.addr().to_string()),
+            path_ids: Vec::new(),
             because: "nothing keeps it back".to_owned(),
             matched,
         },

@@ -210,13 +210,13 @@ fn explain_says_which_paths_whom_are_told() {
     let of = |number: u32| {
         let named =
             |export: &&crate::view::ExplainedExport| export.neighbors.contains(&address(number).to_string());
-        told.exports.iter().find(named).map(|export| (export.is_advertised, export.because.clone()))
+        told.exports.iter().find(named).map(|export| (export.path_ids.len(), export.because.clone()))
     };
-    let (is_advertised, because) = of(6).expect("a member");
-    assert!(is_advertised && because.starts_with("2 of 4 paths of others, as path "), "{because}");
-    let (is_advertised, because) = of(5).expect("a member");
-    assert!(is_advertised && because.starts_with("1 of 3 paths of others, as path "), "{because}");
-    assert_eq!(of(3), Some((true, "nothing keeps it back".to_owned())));
+    let (count, because) = of(6).expect("a member");
+    assert!(count == 2 && because.starts_with("2 of 4 paths of others; "), "{because}");
+    let (count, because) = of(5).expect("a member");
+    assert!(count == 1 && because.starts_with("1 of 3 paths of others; "), "{because}");
+    assert_eq!(of(3), Some((0, "nothing keeps it back".to_owned())));
 }
 
 /// A reflector (1) with a client (2), and a client at whose address a stranger (3) speaks, who numbers its paths.
