@@ -90,16 +90,6 @@ pub(super) const FIELDS: &[Field] = &[
         value: Value::Session(|_, o| o.allow_own_as.to_string()),
     },
     Field {
-        name: "add_paths",
-        class: FieldClass::Reset,
-        value: Value::Session(|_, o| o.add_paths.to_string()),
-    },
-    Field {
-        name: "add_paths_max",
-        class: FieldClass::Reset,
-        value: Value::Session(|_, o| o.add_paths_max.to_string()),
-    },
-    Field {
         name: "max_prefixes",
         class: FieldClass::Hitless,
         value: Value::Session(|_, o| format!("{:?}", o.max_prefixes)),

@@ -111,7 +111,8 @@
 //! ```
 //!
 //! That lasts as long as the pod. For good, give the moved nodes a DaemonSet of their own (by a label of the node) with
-//! `CALICO_NETWORKING_BACKEND=none`, which starts neither, and probes that do not ask for BIRD (`-felix-ready` alone).
+//! `CALICO_NETWORKING_BACKEND=none`, which starts neither, and without the probe `-bird-live`, which asks for BIRD's
+//! service. What `-bird-ready` and `calicoctl node status` ask, the speaker answers ([`bird_status`](super::bird_status)).
 //!
 //! **3. Start the speaker.**
 //!
