@@ -74,17 +74,26 @@ impl Planner {
         if !std::mem::take(&mut self.strays_due) {
             return;
         }
+        let mut taken_over = Vec::new();
         for ((prefix, metric), content) in &mut self.strays {
             if ops.len() >= self.config.batch_len {
                 self.strays_due = true;
                 break;
             }
             let entry = self.routes.get(prefix).filter(|entry| entry.wanted().is_some());
-            if entry.map_or(self.may_delete, |entry| entry.has(Flag::InStep)) {
-                *content = None;
-                ops.push(Op::DeleteRoute { prefix: *prefix, metric: *metric });
+            if !entry.map_or(self.may_delete, |entry| entry.has(Flag::InStep)) {
+                continue;
             }
+            let wanted = entry.and_then(|entry| self.wanted.value(entry.wanted()?));
+            if wanted.is_some_and(|wanted| self.ownership.metric_for(prefix, wanted.metric) == *metric) {
+                // The metric was changed to another and back: what is in its place now is what is wanted.
+                taken_over.push((*prefix, *metric));
+                continue;
+            }
+            *content = None;
+            ops.push(Op::DeleteRoute { prefix: *prefix, metric: *metric });
         }
+        taken_over.iter().for_each(|stray| _ = self.strays.remove(stray));
     }
 
     /// Whether nexthop objects that no wanted route needs may go. They would take strays along.
