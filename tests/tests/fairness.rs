@@ -17,6 +17,14 @@ fn loaded() -> (Rig, PrefixSpace) {
     (rig, space)
 }
 
+/// A route of client 0 changes: the very turn that does a slice of something else also tells client 1.
+fn turn_with_a_change(rig: &mut Rig, space: &PrefixSpace, med: u32) -> Vec<usize> {
+    rig.receive(0, &AttributeSet::with_med(next_hop(0), 100, med).announce(space, [7]));
+    let sent = rig.turn();
+    assert!((30..200).contains(&sent[1]), "turn {med}: {sent:?}");
+    sent
+}
+
 #[test]
 fn a_joining_client_delays_changes_to_others_by_no_more_than_a_slice() {
     let (mut rig, space) = loaded();
@@ -24,11 +32,7 @@ fn a_joining_client_delays_changes_to_others_by_no_more_than_a_slice() {
     let (mut turns, mut octets) = (0, 0);
     loop {
         turns += 1;
-        let change = AttributeSet::with_med(next_hop(0), 100, turns).announce(&space, [7]);
-        rig.receive(0, &change);
-        let sent = rig.turn();
-        // The very turn that walks a slice of the table also tells the other client what has just changed.
-        assert!((30..200).contains(&sent[1]), "turn {turns}: {sent:?}");
+        let sent = turn_with_a_change(&mut rig, &space, turns);
         assert!(sent[joining] <= SLICE_OCTETS, "turn {turns}: {sent:?}");
         octets += sent[joining];
         if !rig.engine.is_walking() {
@@ -74,10 +78,7 @@ fn a_client_that_stops_reading_is_detached_in_slices() {
     let mut turns = 0;
     loop {
         turns += 1;
-        let change = AttributeSet::with_med(next_hop(0), 100, turns).announce(&space, [7]);
-        rig.receive(0, &change);
-        let sent = rig.turn();
-        assert!((30..200).contains(&sent[1]), "turn {turns}: {sent:?}");
+        turn_with_a_change(&mut rig, &space, turns);
         if !rig.engine.is_walking() {
             break;
         }
