@@ -160,7 +160,7 @@ impl Engine {
 
     fn start_soon(&mut self, now: MonoTime, source: Source) {
         if let Some(peer) = self.peer_mut(source) {
-            peer.retry_at = Some(now);
+            peer.connect_soon(now);
             self.deadlines.arm(crate::engine::deadlines::Owner::Peer(source), now);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{ConnectTarget, Effect, Engine, RefusedConnection, StopMode};
 use crate::config::Family;
+use crate::engine::backoff::Outlook;
 use crate::engine::collision::{Direction, OtherConnection, SETTLED_AFTER, loser};
 use crate::engine::conn::ConnId;
 use crate::engine::deadlines::Owner;
@@ -162,10 +163,8 @@ impl Engine {
         }
         let Some(peer) = self.peer_mut(source) else { return };
         peer.retention.iter_mut().for_each(|retention| retention.closed_by_us = true);
-        if peer.connects() {
-            peer.retry_at = Some(now);
-            self.deadlines.arm(Owner::Peer(source), now);
-        }
+        peer.connect_soon(now);
+        self.deadlines.arm(Owner::Peer(source), now);
     }
 
     fn for_both(&mut self, now: MonoTime, source: Source, event: impl Fn(Option<&Negotiated>) -> Event) {
@@ -456,7 +455,7 @@ impl Engine {
         let is_planned =
             peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
         if !stopping && peer.connects() && !has_other && !is_planned {
-            let at = peer.schedule_retry(now, is_persistent(&reason));
+            let at = peer.schedule_retry(now, Outlook::after(&reason));
             self.deadlines.arm(Owner::Peer(source), at);
         }
         let Some(peer) = self.peer_mut(source) else { return };
@@ -592,14 +591,4 @@ fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration
 fn is_open_error(reason: &DownReason) -> bool {
     matches!(reason, DownReason::NotificationSent(n) | DownReason::NotificationReceived(n)
         if n.hard_reset_reason().as_ref().unwrap_or(n).code == NotificationCode::OPEN_MESSAGE_ERROR.0)
-}
-
-/// Will the next attempt most likely end the same way, unless somebody changes a configuration?
-fn is_persistent(reason: &DownReason) -> bool {
-    is_open_error(reason)
-        || matches!(reason, DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) if {
-            let reason = n.hard_reset_reason();
-            let n = reason.as_ref().unwrap_or(n);
-            n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES
-        })
 }
