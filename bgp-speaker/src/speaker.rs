@@ -119,6 +119,9 @@ pub enum RouteChange {
         prefix: IpNet,
         /// Where packets go.
         next_hop: NextHop,
+        /// Where else they may go: next hops of paths that lose to the best one by a mere tie-breaker (RFC 4271 §9.1.2.2
+        /// f and g, RFC 4456 §9), the next best first. Empty unless [`FibRules::next_hops_max`] is above 1.
+        equal: Vec<NextHop>,
         /// The neighbour that told us.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -138,8 +141,8 @@ impl RouteChange {
         match best {
             None => RouteChange::Withdrawn { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, from, local_pref }) => {
-                RouteChange::Learned { prefix, next_hop, from, local_pref }
+            Some(BestRoute::Learned { next_hop, equal, from, local_pref }) => {
+                RouteChange::Learned { prefix, next_hop, equal, from, local_pref }
             }
         }
     }

@@ -33,6 +33,8 @@
 //!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
 //!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
 //!   is there before the old one goes.
+//! - Paths that are equal but for tie-breakers, such as those of two routers of a rack, share packets: up to 16 next hops
+//!   in one kernel route.
 //! - What `calicoctl node status` and the probes ask BIRD is answered: [`bird_status`](super::bird_status).
 //!
 //! # What is different, and why
@@ -49,11 +51,11 @@
 //! | services with a single address | a blackhole in the kernel | never in the kernel |
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
 //! | listening port, bind mode | after a restart | at once |
-//! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
+//! | several paths of one prefix (ADD-PATH) | all are told | the 16 best are told |
+//! | equal paths through a tunnel | the kernel's route ignores the tunnel | each next hop has its own way, by the pool's rule |
 //!
 //! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, routes of other programs are not
-//! announced, and neither is the elevated route of a local workload inside an own block), and kernel routes with
-//! several next hops.
+//! announced, and neither is the elevated route of a local workload inside an own block).
 //! Routes inside a node's own blocks that it learned from others are passed on like any other route. Among learned routes
 //! an elevated one wins, since its LOCAL_PREF is higher; but what a node originates itself, such as a borrowed address,
 //! it prefers to any learned route, whatever the priority.

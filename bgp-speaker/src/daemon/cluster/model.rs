@@ -342,5 +342,6 @@ fn on_top_of(base: &SpeakerConfig, derived: SpeakerConfig) -> SpeakerConfig {
     config.announcements.extend(base.announcements.clone());
     config.filters.extend(base.filters.clone());
     config.fib_rules.pools.extend(base.fib_rules.pools.clone());
+    config.fib_rules.next_hops_max = config.fib_rules.next_hops_max.max(base.fib_rules.next_hops_max);
     config
 }

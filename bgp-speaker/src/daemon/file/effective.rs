@@ -125,6 +125,7 @@ struct Fib<'a> {
     table: Table,
     protocol: u8,
     metric: u32,
+    next_hops_max: NonZeroU8,
     pools: Vec<Pool<'a>>,
 }
 
@@ -287,7 +288,8 @@ impl<'a> Fib<'a> {
     fn of(fib: FibSection, speaker: &'a SpeakerConfig) -> Self {
         let table = table_name(fib.table).map_or(Table::Number(fib.table), Table::Name);
         let pools = speaker.fib_rules.pools.iter().map(Pool::of).collect();
-        Self { table, protocol: fib.protocol, metric: fib.metric, pools }
+        let next_hops_max = speaker.fib_rules.next_hops_max;
+        Self { table, protocol: fib.protocol, metric: fib.metric, next_hops_max, pools }
     }
 }
 

@@ -1,9 +1,11 @@
 use super::*;
 use crate::cluster::calico::{LocalNode, RouterIdSource};
+use crate::config::FibRules;
 use crate::config::filter::{Action, Condition, Then};
 use crate::config::{
     AnnouncementKind, Encapsulation, EncapsulationMode, NextHopMode, PolicyRef, PoolRule, Role,
 };
+use std::num::NonZeroU8;
 
 fn surroundings(program: Program) -> Surroundings {
     Surroundings {
@@ -154,6 +156,7 @@ rules = [{ match = { priority = [512, 1024] }, set = { priority = 512, med = 5, 
 table = 100
 protocol = 80
 metric = 20
+next_hops_max = 4
 
 [[fib.pools]]
 prefix = "192.168.0.0/16"
@@ -263,7 +266,8 @@ fn every_key_is_read() {
     let not_ours = PoolRule { program: false, ..PoolRule::default() };
     let pool = |prefix: &str, rule| (prefix.parse().unwrap(), rule);
     let pools = [pool("192.168.0.0/16", tunnelled), pool("172.16.0.0/16", not_ours)].into();
-    assert_eq!(speaker.fib_rules, FibRules { pools, ..FibRules::default() });
+    let next_hops_max = NonZeroU8::new(4).unwrap();
+    assert_eq!(speaker.fib_rules, FibRules { pools, next_hops_max, ..FibRules::default() });
     assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
     assert_eq!(config.etcd.as_ref().unwrap().model, EtcdModel::Registry);
     assert_eq!(config.admin.listen, None);

@@ -3,6 +3,7 @@
 use super::Engine;
 use super::flush::export_view;
 use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, Role};
+use crate::engine::candidates::equal_to_best;
 use crate::engine::message_counts::MessageCounts;
 use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
@@ -28,6 +29,8 @@ pub enum BestRoute {
     Learned {
         /// Where to send packets.
         next_hop: NextHop,
+        /// Where else they may be sent.
+        equal: Vec<NextHop>,
         /// From whom we know.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -47,7 +50,31 @@ impl Engine {
         }
         let next_hop = self.attrs.set(path.attr).next_hop?;
         let from = self.sources[path.source.0 as usize].address;
-        Some(BestRoute::Learned { next_hop, from, local_pref: self.attrs.record(path.attr).local_pref })
+        let local_pref = self.attrs.record(path.attr).local_pref;
+        Some(BestRoute::Learned {
+            next_hop,
+            equal: self.equal_next_hops(family, id, next_hop),
+            from,
+            local_pref,
+        })
+    }
+
+    /// The next hops of paths that are as good as the best one, as far as the kernel is to have them, in order.
+    fn equal_next_hops(&self, family: Family, id: PrefixId, best: NextHop) -> Vec<NextHop> {
+        let most = usize::from(self.config.fib_rules.next_hops_max.get()) - 1;
+        let rib = &self.ribs[family.index()];
+        if most == 0 || rib.paths(id).nth(1).is_none() {
+            return Vec::new();
+        }
+        let paths: Vec<Path> = rib.paths(id).map(|(path, _)| path).collect();
+        let mut next_hops: Vec<NextHop> = Vec::new();
+        for path in equal_to_best(&self.attrs, &self.sources, &paths) {
+            // Several reflectors tell of one next hop.
+            let next_hop = self.attrs.set(path.attr).next_hop;
+            next_hops.extend(next_hop.filter(|new| *new != best && !next_hops.contains(new)));
+        }
+        next_hops.truncate(most);
+        next_hops
     }
 
     /// All prefixes with a decided best path.
