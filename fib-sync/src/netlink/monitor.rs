@@ -35,6 +35,8 @@ pub(crate) struct Monitor {
     socket: AsyncFd<Socket>,
     ownership: Ownership,
     received: Vec<u8>,
+    /// Notices are being lost: the kernel drops what comes until the buffer has been read empty, and says so once.
+    is_overrun: bool,
 }
 
 impl Monitor {
@@ -61,7 +63,7 @@ impl Monitor {
         }
         socket.set_non_blocking(true).map_err(|source| failed("make non-blocking", source))?;
         let socket = register(socket).map_err(|source| failed("register", source))?;
-        Ok(Monitor { socket, ownership, received: Vec::with_capacity(RECEIVE_LEN) })
+        Ok(Monitor { socket, ownership, received: Vec::with_capacity(RECEIVE_LEN), is_overrun: false })
     }
 
     /// Waits for changes and appends them to `notices`. Cancelling loses nothing.
@@ -79,12 +81,14 @@ impl Monitor {
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready.clear_ready();
+                        // Not before now: whoever reads the kernel at once would miss what is lost after that.
+                        if std::mem::take(&mut self.is_overrun) {
+                            notices.push(Notice::Overrun);
+                        }
                         break;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                        notices.push(Notice::Overrun)
-                    }
+                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.is_overrun = true,
                     Err(error) => return Err(failed("receive changes", error)),
                 }
             }
