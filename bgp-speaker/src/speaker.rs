@@ -1,5 +1,7 @@
 //! The library's face: build a speaker, hold its handle, ask, announce, follow routes, stop.
 
+#[cfg(feature = "fib")]
+use crate::config::KernelImport;
 use crate::config::{
     Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborRef,
     SpeakerConfig, Step, diff, resolve,
@@ -60,6 +62,10 @@ pub enum ApplyError {
     /// A new listening address does not work.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The kernel's routes cannot be followed.
+    #[cfg(feature = "fib")]
+    #[error(transparent)]
+    Kernel(#[from] fib_sync::FibError),
     /// The speaker has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -106,6 +112,11 @@ pub struct RouteList {
 /// A change of the Loc-RIB, as a subscriber sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteChange {
+    /// Another program has put the prefix into the kernel, or it is the network of an interface.
+    Kernel {
+        /// The prefix.
+        prefix: IpNet,
+    },
     /// We originate the prefix.
     Local {
         /// The prefix.
@@ -140,6 +151,7 @@ impl RouteChange {
     pub(crate) fn of(prefix: IpNet, best: Option<BestRoute>) -> Self {
         match best {
             None => RouteChange::Withdrawn { prefix },
+            Some(BestRoute::Kernel) => RouteChange::Kernel { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
             Some(BestRoute::Learned { next_hop, equal, from, local_pref }) => {
                 RouteChange::Learned { prefix, next_hop, equal, from, local_pref }
@@ -228,6 +240,13 @@ impl SpeakerBuilder {
         self
     }
 
+    /// Announces routes that other programs put into the kernel.
+    #[cfg(feature = "fib")]
+    pub fn kernel_import(mut self, import: KernelImport) -> Self {
+        self.config.kernel_import = Some(import);
+        self
+    }
+
     /// Starts it on the current tokio runtime. Without a FIB, sockets are opened before the first await, in the network
     /// namespace of the calling thread; with one, the netlink sockets are, and listening sockets once the kernel's
     /// routes are known.
@@ -254,7 +273,19 @@ impl SpeakerBuilder {
         };
         let (sender, commands) = mpsc::channel(crate::io::CHANNEL_CAPACITY);
         let seed = RandomState::new().hash_one(std::process::id());
-        let driver = Driver::new(DriverParts { config: self.config, seed, start, commands })?;
+        let parts = DriverParts {
+            config: self.config,
+            seed,
+            start,
+            commands,
+            // Without a FIB, what an earlier run may have left is not to come back as somebody else's.
+            #[cfg(feature = "fib")]
+            protocol: fib.as_ref().map_or(fib_sync::FibConfig::default().protocol, |(fib, _)| fib.protocol),
+        };
+        #[allow(unused_mut, reason = "mutated with feature fib")]
+        let mut driver = Driver::new(parts)?;
+        #[cfg(feature = "fib")]
+        driver.open_kernel_feed()?;
         let listening = driver.listen_addresses();
         #[cfg(feature = "fib")]
         let rules = driver.fib_rules();
@@ -269,6 +300,8 @@ impl SpeakerBuilder {
             Some((config, fib)) => handle.with_fib(config, fib, rules),
             None => handle,
         };
+        #[cfg(feature = "fib")]
+        driver.take_first_kernel_news().await;
         let driver = tokio::spawn(driver.run());
         Ok(Speaker { handle, driver: Some(driver), listening })
     }
@@ -502,8 +535,8 @@ impl SpeakerHandle {
         };
         match self.change(edit).await {
             // What was in force is valid, and no listener has changed.
-            Ok(_) | Err(ApplyError::Invalid(_) | ApplyError::Listen(_)) => Ok(()),
             Err(ApplyError::Stopped(stopped)) => Err(stopped.into()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

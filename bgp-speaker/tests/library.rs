@@ -47,7 +47,7 @@ async fn next_learned(routes: &mut bgp_speaker::RouteSubscription) -> RouteChang
     let wait = async {
         loop {
             match routes.next().await.expect("the speaker runs") {
-                RouteChange::Local { .. } | RouteChange::Converged => {}
+                RouteChange::Kernel { .. } | RouteChange::Local { .. } | RouteChange::Converged => {}
                 change => return change,
             }
         }

@@ -11,6 +11,7 @@ mod effective_filters;
 mod etcd_section;
 mod filters;
 mod identity;
+mod kernel_import;
 mod nearest;
 mod problem;
 mod reader;
@@ -135,6 +136,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         announcements: announce::read(reader, root.section("announce")),
         filters: filters.clone(),
         fib_rules: fib_rules.unwrap_or_default(),
+        kernel_import: root.section("kernel_import").map(kernel_import::read),
     };
     let config = FileConfig {
         fib,

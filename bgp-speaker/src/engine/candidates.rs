@@ -36,8 +36,12 @@ pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> 
 
 #[inline]
 fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
-    if source == Source::LOCAL {
-        return CandidateOrigin::Local;
+    match source {
+        Source::LOCAL => return CandidateOrigin::Local,
+        Source::NETWORK => return CandidateOrigin::Network,
+        Source::ELEVATED => return CandidateOrigin::Kernel { is_elevated: true },
+        Source::KERNEL => return CandidateOrigin::Kernel { is_elevated: false },
+        _ => {}
     }
     let info = &sources[source.0 as usize];
     CandidateOrigin::Peer {

@@ -37,7 +37,7 @@ pub struct SourceInfo {
 }
 
 impl SourceInfo {
-    /// A peer of which nothing is known yet; also what stands in the place of [`Source::LOCAL`].
+    /// A peer of which nothing is known yet; also what stands in the place of our own sources.
     pub fn new(id: NeighborId) -> Self {
         Self {
             relation: Relation::NonClient,
@@ -144,7 +144,7 @@ impl Peer {
         seed: u64,
         now: MonoTime,
     ) -> Self {
-        let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = seed ^ u64::from(source.0 - Source::KERNEL.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let connection = |salt: u32| Connection {
             session: Session::new((seed as u32) ^ salt | 1),
             conn: None,

@@ -8,6 +8,7 @@ mod explain;
 mod flush;
 mod import;
 mod import_filter;
+mod kernel;
 mod neighbors;
 mod sessions;
 mod views;
@@ -21,6 +22,7 @@ use super::session::Action;
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, NeighborId, Secret, SpeakerConfig, diff};
+use crate::engine::kernel::KernelTable;
 use crate::engine::message_counts::MessageCounts;
 use bytes::BytesMut;
 use convergence::Convergence;
@@ -116,6 +118,7 @@ pub struct Engine {
     next_conn: u64,
     attrs: AttrTable,
     ribs: [Rib; Family::ALL.len()],
+    kernel: KernelTable,
     /// Routes of the UPDATEs that are being handled; empty between calls.
     incoming: [Batch; Family::ALL.len()],
     groups: Vec<Option<UpdateGroup>>,
@@ -166,16 +169,19 @@ impl Engine {
             seed,
             started: now,
             stopping: false,
-            peers: vec![None],
+            peers: own_sources().map(|_| None).collect(),
             free_slots: VecDeque::new(),
             left_slots: Vec::new(),
-            sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())],
+            sources: own_sources()
+                .map(|_| SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()))
+                .collect(),
             by_id: BTreeMap::new(),
             range_members: BTreeMap::new(),
             conns: HashMap::new(),
             next_conn: 1,
             attrs: AttrTable::default(),
             ribs: [Rib::new(4), Rib::new(16)],
+            kernel: KernelTable::default(),
             incoming: Default::default(),
             groups: Vec::new(),
             slow_log_bytes: SLOW_LOG_BYTES,
@@ -290,6 +296,11 @@ impl Engine {
             self.writable.push_back(id);
         }
     }
+}
+
+/// Slots that are no peer's.
+fn own_sources() -> impl Iterator<Item = u32> {
+    0..Source::FIRST_PEER.0
 }
 
 /// The prefix behind an id.

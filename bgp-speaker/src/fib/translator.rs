@@ -40,7 +40,8 @@ impl Translator {
 
     /// What a change of the Loc-RIB asks for, if anything.
     pub(super) fn desired(&mut self, change: RouteChange) -> Option<Change> {
-        let (RouteChange::Local { prefix, .. }
+        let (RouteChange::Kernel { prefix }
+        | RouteChange::Local { prefix, .. }
         | RouteChange::Learned { prefix, .. }
         | RouteChange::Withdrawn { prefix }) = change
         else {
@@ -57,7 +58,11 @@ impl Translator {
                 gateways.sort_unstable();
                 self.learned(prefix, gateways, local_pref)
             }
-            RouteChange::Local { .. } | RouteChange::Withdrawn { .. } | RouteChange::Converged => None,
+            // What others have there is not ours to write.
+            RouteChange::Kernel { .. }
+            | RouteChange::Local { .. }
+            | RouteChange::Withdrawn { .. }
+            | RouteChange::Converged => None,
         };
         Some(route.map_or(Change::Remove(prefix), Change::Set))
     }
@@ -165,6 +170,8 @@ mod tests {
         let route = RouteChange::Local { prefix, kind: AnnouncementKind::Route };
         assert_eq!(translator.desired(route), remove("10.0.0.0/26"));
         assert_eq!(translator.desired(RouteChange::Withdrawn { prefix }), remove("10.0.0.0/26"));
+        // What others have in the kernel is never written back.
+        assert_eq!(translator.desired(RouteChange::Kernel { prefix }), remove("10.0.0.0/26"));
         assert_eq!(translator.desired(RouteChange::Converged), None);
     }
 

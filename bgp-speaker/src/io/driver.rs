@@ -14,6 +14,9 @@ use super::clock::Clock;
 use super::command::{Command, Edit, Reply};
 use super::connector;
 use super::durations::Durations;
+#[cfg(feature = "fib")]
+use super::kernel_feed::KernelFeed;
+use super::kernel_feed::{KernelNews, NEWS_MAX};
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
 use super::socket::{READ_BUFFER_BYTES, Socket};
@@ -22,7 +25,7 @@ use super::subscribers::Subscribers;
 use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
 use crate::speaker::ApplyError;
-use crate::view::{MetricsView, StatusView};
+use crate::view::{KernelImportView, MetricsView, StatusView};
 use hashbrown::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +43,8 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 const BESIDE_FRESH: Duration = Duration::from_secs(1);
 /// Commands and events taken per turn.
 const MESSAGES_PER_TURN: usize = 256;
+/// How long the start waits for what others have in the kernel. What comes later is announced later.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// Bound of the channels towards the driver; whoever finds them full waits.
 pub(crate) const CHANNEL_CAPACITY: usize = 1024;
 
@@ -75,6 +80,14 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
     events_sender: mpsc::Sender<Event>,
+    kernel_news: mpsc::Receiver<KernelNews>,
+    #[cfg_attr(not(feature = "fib"), allow(dead_code, reason = "keeps the channel open"))]
+    kernel_sender: mpsc::Sender<KernelNews>,
+    kernel_view: KernelImportView,
+    #[cfg(feature = "fib")]
+    kernel_feed: Option<KernelFeed>,
+    #[cfg(feature = "fib")]
+    protocol: u8,
     /// Interface addresses beside a local one, and when the system was asked.
     beside: HashMap<IpAddr, (MonoTime, Vec<IpAddr>)>,
 }
@@ -85,6 +98,9 @@ pub(crate) struct DriverParts {
     pub(crate) seed: u64,
     pub(crate) start: StartKind,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Marks our own routes in the kernel.
+    #[cfg(feature = "fib")]
+    pub(crate) protocol: u8,
 }
 
 impl Driver {
@@ -96,6 +112,7 @@ impl Driver {
         let (events_sender, events) = mpsc::channel(CHANNEL_CAPACITY);
         let mut listeners = Listeners::new(events_sender.clone());
         listeners.apply(&parts.config)?;
+        let (kernel_sender, kernel_news) = mpsc::channel(NEWS_MAX);
         let clock = Clock::start();
         let (fib_rules, _) = watch::channel(Arc::new(parts.config.fib_rules.clone()));
         Ok(Self {
@@ -118,8 +135,40 @@ impl Driver {
             commands: parts.commands,
             events,
             events_sender,
+            kernel_news,
+            kernel_sender,
+            kernel_view: KernelImportView::default(),
+            #[cfg(feature = "fib")]
+            kernel_feed: None,
+            #[cfg(feature = "fib")]
+            protocol: parts.protocol,
             beside: HashMap::new(),
         })
+    }
+
+    /// Begins to follow what others have in the kernel, if that is wanted.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    #[cfg(feature = "fib")]
+    pub(crate) fn open_kernel_feed(&mut self) -> Result<(), fib_sync::FibError> {
+        if self.engine.config().kernel_import.is_some() {
+            self.kernel_feed = Some(KernelFeed::open(self.protocol, self.kernel_sender.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Takes what others have in the kernel before the first session is up: a neighbour that has kept our routes over a
+    /// restart is then told all of them before it is told that this was all.
+    #[cfg(feature = "fib")]
+    pub(crate) async fn take_first_kernel_news(&mut self) {
+        if self.kernel_feed.is_none() {
+            return;
+        }
+        match tokio::time::timeout(KERNEL_PATIENCE, self.kernel_news.recv()).await {
+            Ok(news) => news.into_iter().for_each(|news| self.handle_kernel_news(news)),
+            Err(_) => tracing::warn!("the kernel's routes are not known yet; starting without them"),
+        }
     }
 
     /// Which routes go to the kernel, now and later.
@@ -147,6 +196,10 @@ impl Driver {
                 Input::Command(Some(command)) => self.answer(command),
                 Input::Event(event) => {
                     self.handle_event(event);
+                    ControlFlow::Continue(())
+                }
+                Input::Kernel(news) => {
+                    self.handle_kernel_news(news);
                     ControlFlow::Continue(())
                 }
                 Input::Ready | Input::Deadline => ControlFlow::Continue(()),
@@ -183,6 +236,7 @@ impl Driver {
             biased;
             command = self.commands.recv() => Input::Command(command),
             Some(event) = self.events.recv() => Input::Event(event),
+            Some(news) = self.kernel_news.recv() => Input::Kernel(news),
             () = std::future::poll_fn(|context| ready.poll_take(context, ready_now)) => Input::Ready,
             () = deadline => Input::Deadline,
         }
@@ -207,7 +261,19 @@ impl Driver {
             let Ok(command) = self.commands.try_recv() else { break };
             self.answer(command)?;
         }
+        for _ in 0..NEWS_MAX {
+            let Ok(news) = self.kernel_news.try_recv() else { break };
+            self.handle_kernel_news(news);
+        }
         ControlFlow::Continue(())
+    }
+
+    fn handle_kernel_news(&mut self, news: KernelNews) {
+        // What was still on its way when this was switched off.
+        if self.engine.config().kernel_import.is_some() {
+            self.engine.kernel_changed(news.changes, news.is_all);
+            self.kernel_view = news.view;
+        }
     }
 
     fn handle_event(&mut self, event: Event) {
@@ -384,7 +450,9 @@ impl Driver {
             }
             Command::Status(reply) => {
                 let listen = self.listen_addresses().iter().map(ToString::to_string).collect();
-                _ = reply.send(StatusView { listen, ..self.engine.status(now) });
+                let imports = self.engine.config().kernel_import.is_some();
+                let kernel_import = imports.then(|| self.kernel_view.clone());
+                _ = reply.send(StatusView { listen, kernel_import, ..self.engine.status(now) });
             }
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
             Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
@@ -412,7 +480,21 @@ impl Driver {
         if !problems.is_empty() {
             return Err(ApplyError::Invalid(problems));
         }
+        #[cfg(feature = "fib")]
+        let opened = match (&config.kernel_import, &self.kernel_feed) {
+            (Some(_), None) => Some(KernelFeed::open(self.protocol, self.kernel_sender.clone())?),
+            _ => None,
+        };
         self.listeners.apply(&config)?;
+        #[cfg(feature = "fib")]
+        {
+            let running = self.kernel_feed.take().filter(|_| config.kernel_import.is_some());
+            self.kernel_feed = opened.or(running);
+        }
+        if config.kernel_import.is_none() {
+            self.engine.kernel_changed(Vec::new(), true);
+            self.kernel_view = KernelImportView::default();
+        }
         let steps = self.engine.apply(now, config);
         if steps.iter().any(|step| step.action == StepAction::Fib) {
             // The rules first: whoever is told of a route again then finds the new ones.
@@ -445,6 +527,7 @@ enum Input {
     /// `None`: nobody is left who could command.
     Command(Option<Command>),
     Event(Event),
+    Kernel(KernelNews),
 }
 
 /// An order to stop.

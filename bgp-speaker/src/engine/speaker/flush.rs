@@ -19,6 +19,7 @@ macro_rules! export_view {
             sources: &$engine.sources,
             cluster_id: $engine.config.cluster_id.unwrap_or($engine.config.router_id),
             announcements: &$engine.config.announcements,
+            kernel: &$engine.kernel,
         }
     };
 }
@@ -115,10 +116,11 @@ impl Engine {
         }
         let mut changes = std::mem::take(&mut self.scratch.changes);
         let sources = &self.sources;
-        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did.
-        let ready = |rib: &Rib, id, old: Option<Path>| {
-            !deferring || old.is_some() || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL)
-        };
+        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did. A route in the kernel is
+        // not: a neighbour may have a path that is preferred to it.
+        let is_final = |(path, _): (Path, bool)| matches!(path.source, Source::LOCAL | Source::NETWORK);
+        let ready =
+            |rib: &Rib, id, old: Option<Path>| !deferring || old.is_some() || rib.paths(id).any(is_final);
         let select = |attrs: &AttrTable, paths: &[Path]| select(attrs, sources, paths);
         let beats = |attrs: &AttrTable, new: Path, old: Path| {
             beats(&candidate(attrs, sources, &new), &candidate(attrs, sources, &old))

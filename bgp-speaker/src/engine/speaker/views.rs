@@ -13,7 +13,9 @@ use crate::engine::time::MonoTime;
 use crate::engine::update_group::{Announce, ExportView, UpdateGroup, Verdicts, export, export_attributes};
 use crate::engine::wire::Edits;
 use crate::engine::wire::decode_canonical;
-use crate::view::{MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView};
+use crate::view::{
+    KernelRouteView, MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView,
+};
 use bgp_proto::{NextHop, PathAttributes, encode_prefix};
 use bytes::BytesMut;
 use ipnet::IpNet;
@@ -23,6 +25,8 @@ use std::net::IpAddr;
 /// A best path as a subscriber sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BestRoute {
+    /// Another program has it in the kernel, or it is the network of an interface.
+    Kernel,
     /// We originate it.
     Local(AnnouncementKind),
     /// Learned.
@@ -43,6 +47,9 @@ impl Engine {
     pub fn best_route(&self, family: Family, id: PrefixId) -> Option<BestRoute> {
         let rib = &self.ribs[family.index()];
         let path = rib.best(id).filter(|_| !rib.is_undecided(id))?;
+        if path.source.is_own() && path.source != Source::LOCAL {
+            return Some(BestRoute::Kernel);
+        }
         if path.source == Source::LOCAL {
             let prefix = self.prefix(family, id)?;
             let kind = self.config.announcements.get(&prefix).map_or(AnnouncementKind::Route, |a| a.kind);
@@ -99,6 +106,7 @@ impl Engine {
             paths: count(|rib| rib.path_count()),
             ready: self.is_converged(),
             fib: None,
+            kernel_import: None,
             datastore: None,
         }
     }
@@ -283,7 +291,12 @@ impl Engine {
             prefix,
             family,
             next_hop: next_hop.map(|next_hop| next_hop.addr().to_string()),
-            from: if path.source == Source::LOCAL { "local".to_owned() } else { self.name_of(from) },
+            from: match path.source {
+                Source::LOCAL => "local".to_owned(),
+                source if source.is_own() => "kernel".to_owned(),
+                _ => self.name_of(from),
+            },
+            kernel: self.kernel_view(&prefix, path.source),
             best: true,
             origin: attributes.origin.map(|origin| origin.to_string()).unwrap_or_default(),
             as_path: attributes.as_path.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -296,6 +309,27 @@ impl Engine {
             cluster_list: texts(&attributes.cluster_list),
             path_id: Some(path.path_id).filter(|id| *id != 0 || self.has_path_ids(family, path.source)),
             stale: false,
+        }
+    }
+
+    /// What the kernel has, for a path from there.
+    fn kernel_view(&self, prefix: &IpNet, source: Source) -> Option<KernelRouteView> {
+        match source {
+            Source::NETWORK => {
+                let interface = self.kernel.networks.get(prefix).map(ToString::to_string);
+                Some(KernelRouteView { is_network: true, interface, ..KernelRouteView::default() })
+            }
+            Source::ELEVATED | Source::KERNEL => {
+                self.kernel.routes.get(prefix).map(|route| KernelRouteView {
+                    is_network: false,
+                    interface: route.interface.as_deref().map(str::to_owned),
+                    gateway: route.gateway.map(|gateway| gateway.to_string()),
+                    metric: route.metric,
+                    protocol: route.protocol,
+                    is_blackhole: route.is_blackhole,
+                })
+            }
+            _ => None,
         }
     }
 

@@ -229,5 +229,5 @@ fn is_refused(receiver: &SpeakerConfig, at: NodeId, allowed: u8, route: &RouteVi
 }
 
 fn on_the_wire(route: &RouteView) -> RouteView {
-    RouteView { from: String::new(), best: false, stale: false, ..route.clone() }
+    RouteView { from: String::new(), kernel: None, best: false, stale: false, ..route.clone() }
 }
