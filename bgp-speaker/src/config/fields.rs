@@ -205,6 +205,7 @@ mod tests {
             announcements => None,
             filters => None,
             fib_rules => None,
+            leaving => None,
         });
         let expected: BTreeSet<&str> = session.chain(neighbor).chain(range).chain(speaker).collect();
         assert_eq!(field_classes().map(|(name, _)| name).collect::<BTreeSet<_>>(), expected);

@@ -49,6 +49,7 @@
 //! | services with a single address | a blackhole in the kernel | never in the kernel |
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
 //! | listening port, bind mode | after a restart | at once |
+//! | mesh and reflectors take each other's place | the old sessions end first | the old ones stay until the new ones are there ([`changes`](super::changes)) |
 //! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
 //!
 //! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, routes of other programs are not

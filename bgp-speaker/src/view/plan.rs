@@ -4,6 +4,7 @@ use crate::config::{
     AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, FibRules, Neighbor,
     NextHopMode, PolicyRef, PoolRule, Role, SpeakerConfig, Step,
 };
+use crate::view::HandoverView;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -35,6 +36,9 @@ pub struct PlanView {
     pub host_routes: Vec<PlannedHostRoute>,
     /// How to get there from what is in force.
     pub steps: Vec<Step>,
+    /// What would stay for a while, so that others can take its place first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverView>,
 }
 
 /// One session as it would be.
@@ -142,6 +146,7 @@ impl PlanView {
             fib_rejected: rules.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(rules),
             steps,
+            handover: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::config::{
     AddPaths, Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step,
 };
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
+use std::collections::BTreeSet;
 
 /// What Calico's BIRD proposes.
 const HOLD_TIME_SECS: u16 = 240;
@@ -38,6 +39,7 @@ impl Plan {
                 .collect(),
             filters: self.filters.clone(),
             fib_rules: self.fib.clone(),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -55,6 +57,7 @@ impl Plan {
             fib_rejected: self.fib.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(&self.fib),
             steps,
+            handover: None,
         }
     }
 }
