@@ -75,7 +75,37 @@ impl Etcd {
         Ok(())
     }
 
+    /// Somebody who writes to it, also while it does not run: then that is an error.
+    #[must_use]
+    pub fn writer(&self) -> EtcdWriter {
+        EtcdWriter { namespace: self.namespace.clone() }
+    }
+
     /// Puts keys, or deletes those without a value, in one transaction. Returns the revision.
+    ///
+    /// # Errors
+    /// If etcd does not take them.
+    pub fn write(&self, changes: &[(String, Option<Value>)]) -> Result<i64, LabError> {
+        self.writer().write(changes)
+    }
+
+    /// Forgets what was before this revision.
+    ///
+    /// # Errors
+    /// If etcd refuses.
+    pub fn compact(&self, revision: i64) -> Result<(), LabError> {
+        self.writer().with_client(async |mut client| client.compact(revision, None).await.map(drop))
+    }
+}
+
+/// A client on the host of an etcd.
+#[derive(Clone, Debug)]
+pub struct EtcdWriter {
+    namespace: Namespace,
+}
+
+impl EtcdWriter {
+    /// As [`Etcd::write`].
     ///
     /// # Errors
     /// If etcd does not take them.
@@ -91,14 +121,6 @@ impl Etcd {
             let answer = client.txn(Txn::new().and_then(operations)).await?;
             Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
         })
-    }
-
-    /// Forgets what was before this revision.
-    ///
-    /// # Errors
-    /// If etcd refuses.
-    pub fn compact(&self, revision: i64) -> Result<(), LabError> {
-        self.with_client(async |mut client| client.compact(revision, None).await.map(drop))
     }
 
     fn with_client<T: Send>(

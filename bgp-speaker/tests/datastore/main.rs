@@ -415,7 +415,7 @@ fn a_reflector_takes_the_place_of_the_mesh() {
             std::fs::read_to_string(cluster.directory.join(format!("{}.log", index + 2))).expect("a log");
         let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no \"{text}\" in the log"));
         let (stays, goes) =
-            ("sessions stay until others have taken their place", "others have taken its place");
+            ("sessions stay until others have taken their place", "others have taken its place neighbor=");
         assert!(place(stays) < place(goes), "node-{}", index + 2);
         assert!(!log.contains("held for long enough"), "node-{}", index + 2);
     }

@@ -140,6 +140,12 @@ impl CalicoData {
         etcd.write(&[affinity(node, block, "confirmed")]).map(drop)
     }
 
+    /// The same in a single transaction that is to be written.
+    pub fn claim_changes(&mut self, node: &str, block: IpNet) -> Vec<Change> {
+        self.blocks.insert(block, Block { owner: node.to_owned(), addresses: BTreeMap::new() });
+        vec![self.block(block), affinity(node, block, "confirmed")]
+    }
+
     /// A node gives a block back, in the steps of Calico's IPAM.
     ///
     /// # Errors

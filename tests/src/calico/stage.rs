@@ -507,11 +507,22 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// On timeout.
     pub fn wait_ours(&mut self) -> Result<(), LabError> {
+        self.wait_ours_but_with(None)
+    }
+
+    /// The same, whatever becomes of sessions with this node.
+    ///
+    /// # Errors
+    /// On timeout.
+    pub fn wait_ours_but_with(&mut self, other: Option<&str>) -> Result<(), LabError> {
+        let other = other.map(|name| self.node(name));
+        let ignored = other.map(|node| [node.v4.to_string(), node.v6.to_string()]).unwrap_or_default();
+        let is_meant = |session: &&Value| !ignored.iter().any(|address| session["address"] == **address);
         for name in self.our_names() {
             wait_until(&format!("all sessions of {name}"), PATIENCE, || {
                 let mut ask = |what: &str| self.ask(&name, what).map_err(|error| error.to_string());
                 let sessions = ask("neighbors")?;
-                let all: Vec<&Value> = sessions.as_array().into_iter().flatten().collect();
+                let all: Vec<&Value> = sessions.as_array().into_iter().flatten().filter(is_meant).collect();
                 if all.is_empty() || all.iter().any(|session| session["state"] != "Established") {
                     return Err(sessions.to_string());
                 }
