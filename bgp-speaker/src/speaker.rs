@@ -3,8 +3,8 @@
 #[cfg(feature = "fib")]
 use crate::config::KernelImport;
 use crate::config::{
-    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborRef,
-    SpeakerConfig, Step, diff, resolve,
+    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborId,
+    NeighborRef, SpeakerConfig, Step, diff, resolve,
 };
 use crate::engine::{BestRoute, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
@@ -492,6 +492,15 @@ impl SpeakerHandle {
     pub async fn routes(&self, query: RouteQuery) -> Result<RouteList, QueryError> {
         let (routes, truncated) = self.ask(|reply| Command::Routes(Box::new(query), reply)).await??;
         Ok(RouteList { routes, truncated })
+    }
+
+    /// How many prefixes nobody but these neighbours tells: what would be lost without them. What others told before they
+    /// restarted does not count.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn sole_routes(&self, neighbors: Vec<NeighborId>) -> Result<usize, Stopped> {
+        self.ask(|reply| Command::SoleRoutes(neighbors, reply)).await
     }
 
     /// Counters and gauges.

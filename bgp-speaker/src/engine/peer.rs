@@ -111,6 +111,8 @@ pub struct Peer {
     pub import: Policy,
     /// The range that admitted it.
     pub range: Option<IpNet>,
+    /// It stays only until others have taken its place.
+    pub is_leaving: bool,
     /// By [`Direction::index`].
     pub connections: [Connection; 2],
     /// The session, if it is up.
@@ -155,6 +157,7 @@ impl Peer {
             neighbor,
             import,
             range,
+            is_leaving: false,
             connections: [connection(0), connection(0x5555_0000)],
             established: None,
             retention: None,
@@ -176,7 +179,7 @@ impl Peer {
 
     /// Do we open connections to it?
     pub fn connects(&self) -> bool {
-        self.neighbor.enabled && !self.neighbor.passive && self.range.is_none()
+        self.neighbor.enabled && !self.neighbor.passive && self.range.is_none() && !self.is_leaving
     }
 
     /// The machine of a direction.

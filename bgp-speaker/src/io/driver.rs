@@ -457,6 +457,7 @@ impl Driver {
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
             Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
             Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
+            Command::SoleRoutes(neighbors, reply) => _ = reply.send(self.engine.sole_routes(&neighbors)),
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),

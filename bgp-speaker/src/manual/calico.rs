@@ -53,6 +53,7 @@
 //! | listening port, bind mode | after a restart | at once |
 //! | several paths of one prefix (ADD-PATH) | all are told | the 16 best are told |
 //! | equal paths through a tunnel | the kernel's route ignores the tunnel | each next hop has its own way, by the pool's rule |
+//! | mesh and reflectors take each other's place | the old sessions end first | the old ones stay until the new ones are there ([`changes`](super::changes)) |
 //!
 //! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, routes of other programs are not
 //! announced, and neither is the elevated route of a local workload inside an own block).

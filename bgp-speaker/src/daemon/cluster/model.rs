@@ -12,7 +12,8 @@ use crate::config::{PolicyRef, SpeakerConfig, at_address};
 use crate::daemon::file::{EtcdModel, EtcdSection};
 use crate::view::PlanView;
 use calico::Effect;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -281,6 +282,16 @@ impl Model {
         match &self.data {
             Data::Calico(..) => None,
             Data::Registry(registry, _) => Some(registry.nodes()),
+        }
+    }
+
+    /// The addresses of all nodes of the cluster.
+    pub(crate) fn members(&self) -> BTreeSet<IpAddr> {
+        match &self.data {
+            Data::Calico(snapshot, _) => snapshot.node_addresses().collect(),
+            Data::Registry(registry, _) => {
+                registry.nodes().values().flat_map(|record| record.addresses.iter().copied()).collect()
+            }
         }
     }
 

@@ -28,6 +28,7 @@ struct Document<'a> {
     router_id: String,
     listen: &'a [SocketAddr],
     hold_time: u16,
+    handover_time: u64,
     addresses: &'a [IpAddr],
     reflector: Option<Reflector>,
     graceful_restart: GracefulRestart,
@@ -193,6 +194,7 @@ impl<'a> Document<'a> {
             router_id: speaker.router_id.to_string(),
             listen: &speaker.listen,
             hold_time: speaker.hold_time_secs,
+            handover_time: config.handover_time.as_secs(),
             addresses: &speaker.local_addresses,
             reflector: speaker.cluster_id.map(|id| Reflector { cluster_id: id.to_string() }),
             graceful_restart: GracefulRestart {

@@ -61,6 +61,7 @@ asn = "1.10"
 router_id = "10.0.0.9"
 listen = ["10.0.0.1:1179"]
 hold_time = 240
+handover_time = 7
 addresses = ["10.0.0.1", "fd00::1"]
 
 [reflector]
@@ -228,6 +229,7 @@ fn every_key_is_read() {
     assert_eq!(speaker.local_addresses.len(), 2);
     assert!(!speaker.graceful_restart.enabled);
     assert_eq!(speaker.graceful_restart.selection_deferral.as_secs(), 30);
+    assert_eq!(config.handover_time.as_secs(), 7);
     let mut neighbors = speaker.neighbors.values();
     let (first, second) = (neighbors.next().unwrap(), neighbors.next().unwrap());
     assert_eq!(

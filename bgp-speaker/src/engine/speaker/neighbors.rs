@@ -21,6 +21,7 @@ impl Engine {
         self.sources[source.0 as usize] = SourceInfo::new(id);
         let import = Policy::resolve(&neighbor.options.import, &self.config);
         let mut peer = Peer::new(source, neighbor, import, range, self.seed, now);
+        peer.is_leaving = range.is_none() && self.config.leaving.contains(&id);
         peer.connect_soon(now);
         self.deadlines.arm(Owner::Peer(source), now);
         self.peers[source.0 as usize] = Some(Box::new(peer));

@@ -1,6 +1,7 @@
 //! Questions and answers: nothing here changes anything.
 
 use super::Engine;
+use super::convergence::has_told_all;
 use super::flush::export_view;
 use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, Role};
 use crate::engine::candidates::equal_to_best;
@@ -108,6 +109,7 @@ impl Engine {
             fib: None,
             kernel_import: None,
             datastore: None,
+            handover: None,
         }
     }
 
@@ -161,6 +163,8 @@ impl Engine {
             established_count: peer.established_count,
             last_error: peer.last_error.clone(),
             restarting: peer.retention.is_some(),
+            told_all: has_told_all(now, peer),
+            leaving: peer.is_leaving,
             slow: self.groups_of(peer).any(|g| g.member(peer.source).is_some_and(|m| m.is_slow())),
         }
     }
@@ -180,6 +184,24 @@ impl Engine {
             (family.to_string(), PrefixCounts { received, accepted: received, advertised })
         });
         counts.collect()
+    }
+
+    /// How many prefixes nobody but these neighbours tells. Stale paths of others count for nothing.
+    pub fn sole_routes(&self, neighbors: &[NeighborId]) -> usize {
+        let sources: Vec<Source> = neighbors.iter().filter_map(|id| self.by_id.get(id)).copied().collect();
+        let is_theirs = |path: &Path| sources.contains(&path.source);
+        let is_sole = |family: Family, id: PrefixId| {
+            let mut is_told = false;
+            let has_other = self.ribs[family.index()].paths(id).any(|(path, stale)| {
+                is_told |= is_theirs(&path);
+                !stale && !is_theirs(&path)
+            });
+            is_told && !has_other
+        };
+        let of_family = |family: Family| {
+            self.ribs[family.index()].prefixes.ids().filter(|id| is_sole(family, *id)).count()
+        };
+        Family::ALL.into_iter().map(of_family).sum()
     }
 
     /// Routes, in the order of their prefixes; and whether there are more than asked for.
