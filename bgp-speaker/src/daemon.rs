@@ -16,11 +16,13 @@ mod bird_status;
 mod cli;
 mod cluster;
 mod desired;
+mod events;
 mod file;
 mod human;
 mod metrics;
 mod run;
 mod unix_socket;
+mod wall_clock;
 
 use std::process::ExitCode;
 

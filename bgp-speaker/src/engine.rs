@@ -28,15 +28,18 @@ pub mod collision;
 pub mod conn;
 mod deadlines;
 pub mod decision;
+mod malformed;
 mod message_counts;
 mod negotiate;
 mod next_hop;
+pub(crate) mod pages;
 mod peer;
 pub mod policy;
 pub mod readvertise;
 mod rib;
 mod send_hold;
 pub mod session;
+mod session_change;
 mod speaker;
 mod time;
 mod update_group;
@@ -44,7 +47,10 @@ pub(crate) mod wire;
 
 pub use conn::ConnId;
 pub use next_hop::SelfAddresses;
+pub use pages::{PageAnswer, PageQuestion, Pager};
 pub use rib::PrefixId;
+pub use session::StateKind;
+pub use session_change::{SessionChange, SessionChangeKind, SessionEnd};
 pub use speaker::{
     BestRoute, ConnectTarget, Effect, Engine, RefusedConnection, RouteChange, StartKind, StopMode,
 };

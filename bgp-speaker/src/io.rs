@@ -13,6 +13,7 @@ mod driver;
 mod durations;
 mod listener;
 mod ready;
+mod refusals;
 mod socket;
 mod socket_options;
 mod subscribers;

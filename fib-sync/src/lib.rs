@@ -25,6 +25,7 @@
 //! Where routes come from. This crate knows prefixes and next hops, and nothing of BGP or any other protocol.
 
 mod config;
+mod counts;
 mod decision;
 mod diff;
 mod error;
@@ -42,6 +43,7 @@ mod task;
 mod worker;
 
 pub use config::{FibConfig, NexthopObjects};
+pub use counts::{BatchTimes, OperationCounts, Outcomes, ResyncCounts};
 pub use decision::{Because, NextHopDecision, RouteExplanation, RouteState};
 pub use error::{ConfigError, FibError, Refusal};
 pub use fib::{Fib, FibEvents};

@@ -9,7 +9,7 @@ use super::file::{FileConfig, FileError, Surroundings};
 use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, NeighborId, NeighborRef, SpeakerConfig, Step, resolve};
-use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
+use crate::speaker::{ApplyError, ChangeError, SpeakerHandle};
 use crate::view::PlanView;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ pub(crate) enum DesiredError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
-    Query(#[from] QueryError),
+    Change(#[from] ChangeError),
 }
 
 impl Desired {
