@@ -44,6 +44,7 @@ const BESIDE_FRESH: Duration = Duration::from_secs(1);
 /// Commands and events taken per turn.
 const MESSAGES_PER_TURN: usize = 256;
 /// How long the start waits for what others have in the kernel. What comes later is announced later.
+#[cfg(feature = "fib")]
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// Bound of the channels towards the driver; whoever finds them full waits.
 pub(crate) const CHANNEL_CAPACITY: usize = 1024;
