@@ -83,7 +83,7 @@ fn borrowed_addresses(stage: &mut Stage<'_>, felix: &Namespace) -> Result<(), La
     })?;
     // Told as what it is, where it is from; what was learned and written is never taken back in.
     let explained = stage.ask("node-a", &format!("explain {BORROWED}"))?;
-    let route = &explained["paths"][0]["route"];
+    let route = &explained["paths"][0];
     assert_eq!(
         (route["from"].as_str(), route["kernel"]["interface"].as_str()),
         (Some("kernel"), Some("cali7"))
@@ -117,7 +117,7 @@ fn inside_an_own_block(stage: &mut Stage<'_>, felix: &Namespace) -> Result<(), L
 fn what_stays(stage: &mut Stage<'_>, felix: &Namespace) -> Result<(), LabError> {
     for device in ["vxlan.calico", "x.cali", "bpfin.cali", "tunl0"] {
         felix.ip(&format!(
-            "link add {device} type dummy
+            "link add {device} type veth peer name other0
              link set {device} up
              route add {BORROWED} dev {device} proto 80 scope link"
         ))?;

@@ -45,6 +45,7 @@ const BESIDE_FRESH: Duration = Duration::from_secs(1);
 /// Commands and events taken per turn.
 const MESSAGES_PER_TURN: usize = 256;
 /// How long the start waits for what others have in the kernel. What comes later is announced later.
+#[cfg(feature = "fib")]
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// Events that a slow reader may be behind.
 const EVENTS_MAX: usize = 4096;
