@@ -29,7 +29,7 @@ pub(crate) use neighbor_id::{alone_at, at_address, called, resolve};
 
 use bgp_proto::{Asn, BgpId};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,10 @@ pub struct SpeakerConfig {
     pub fib_rules: FibRules,
     /// Present: routes of other programs are taken from the kernel. Needs feature `fib`.
     pub kernel_import: Option<KernelImport>,
+    /// Those of [`SpeakerConfig::neighbors`] that stay only until others have taken their place. Nobody connects to them
+    /// any more; and when one of them removes this speaker too (Cease, Peer De-configured), its routes stay nevertheless,
+    /// as if it had restarted, until it is removed here or its restart time is over.
+    pub leaving: BTreeSet<NeighborId>,
 }
 
 /// RFC 4724 as both parts.
@@ -110,6 +114,7 @@ impl SpeakerConfig {
             filters: BTreeMap::new(),
             fib_rules: FibRules::default(),
             kernel_import: None,
+            leaving: BTreeSet::new(),
         }
     }
 

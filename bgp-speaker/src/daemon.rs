@@ -17,6 +17,7 @@ mod cli;
 mod cluster;
 mod desired;
 mod file;
+mod handover;
 mod human;
 mod metrics;
 mod run;

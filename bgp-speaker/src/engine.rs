@@ -23,6 +23,7 @@
 //!       -> fill: control messages, then group bytes -> the driver's vectored write
 //! ```
 
+mod backoff;
 mod candidates;
 pub mod collision;
 pub mod conn;

@@ -3,8 +3,8 @@
 #[cfg(feature = "fib")]
 use crate::config::KernelImport;
 use crate::config::{
-    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborRef,
-    SpeakerConfig, Step, diff, resolve,
+    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborId,
+    NeighborRef, SpeakerConfig, Step, diff, resolve,
 };
 use crate::engine::{BestRoute, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
@@ -130,6 +130,9 @@ pub enum RouteChange {
         prefix: IpNet,
         /// Where packets go.
         next_hop: NextHop,
+        /// Where else they may go: next hops of paths that lose to the best one by a mere tie-breaker (RFC 4271 §9.1.2.2
+        /// f and g, RFC 4456 §9), the next best first. Empty unless [`FibRules::next_hops_max`] is above 1.
+        equal: Vec<NextHop>,
         /// The neighbour that told us.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -150,8 +153,8 @@ impl RouteChange {
             None => RouteChange::Withdrawn { prefix },
             Some(BestRoute::Kernel) => RouteChange::Kernel { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, from, local_pref }) => {
-                RouteChange::Learned { prefix, next_hop, from, local_pref }
+            Some(BestRoute::Learned { next_hop, equal, from, local_pref }) => {
+                RouteChange::Learned { prefix, next_hop, equal, from, local_pref }
             }
         }
     }
@@ -489,6 +492,15 @@ impl SpeakerHandle {
     pub async fn routes(&self, query: RouteQuery) -> Result<RouteList, QueryError> {
         let (routes, truncated) = self.ask(|reply| Command::Routes(Box::new(query), reply)).await??;
         Ok(RouteList { routes, truncated })
+    }
+
+    /// How many prefixes nobody but these neighbours tells: what would be lost without them. What others told before they
+    /// restarted does not count.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn sole_routes(&self, neighbors: Vec<NeighborId>) -> Result<usize, Stopped> {
+        self.ask(|reply| Command::SoleRoutes(neighbors, reply)).await
     }
 
     /// Counters and gauges.

@@ -2,9 +2,11 @@
 //! command line. Field names are the documented JSON.
 
 mod explain;
+mod handover;
 mod plan;
 
 pub use explain::{ExplainView, ExplainedExport, ExplainedPath};
+pub use handover::{HandoverView, HeldSession};
 pub use plan::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 
 use crate::config::{AddPaths, Family, NeighborRef};
@@ -43,6 +45,9 @@ pub struct StatusView {
     /// The datastore, where there is one.
     #[serde(default)]
     pub datastore: Option<DatastoreView>,
+    /// What stays for a while, so that others can take its place first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverView>,
 }
 
 /// The datastore's side.
@@ -186,6 +191,12 @@ pub struct NeighborView {
     pub last_error: Option<String>,
     /// Its routes are kept while it restarts (RFC 4724).
     pub restarting: bool,
+    /// It has told all its routes since the session came up, or is taken to have: not every neighbour says so.
+    #[serde(default)]
+    pub told_all: bool,
+    /// It stays only until others have taken its place.
+    #[serde(default)]
+    pub leaving: bool,
     /// It reads too slowly for the shared stream and is served from a bitmap.
     pub slow: bool,
 }

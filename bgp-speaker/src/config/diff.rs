@@ -35,6 +35,16 @@ impl fmt::Display for Step {
     }
 }
 
+impl Step {
+    /// The neighbour is to leave. Where the session is reset at the same time, that is what the step does.
+    fn hold(&mut self) {
+        if self.action == StepAction::UpdateSession {
+            self.action = StepAction::HoldSession;
+            self.because = "until others have taken its place".to_owned();
+        }
+    }
+}
+
 /// The kinds of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +59,8 @@ pub enum StepAction {
     RefreshSession,
     /// A field changes without effect on the wire.
     UpdateSession,
+    /// A neighbour stays, although nothing asks for it any more, until others have taken its place.
+    HoldSession,
     /// A prefix is originated, or with other attributes.
     Announce,
     /// A prefix is no longer originated.
@@ -72,6 +84,7 @@ impl fmt::Display for StepAction {
             StepAction::ResetSession => "reset-session",
             StepAction::RefreshSession => "refresh-session",
             StepAction::UpdateSession => "update-session",
+            StepAction::HoldSession => "hold-session",
             StepAction::Announce => "announce",
             StepAction::Withdraw => "withdraw",
             StepAction::Fib => "fib",
@@ -92,13 +105,20 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     let inherit_the_same = identity.class.is_none() && inherited(old) == inherited(new);
     for (id, neighbor) in &new.neighbors {
         match counterpart(new, old, *id) {
-            Some(before) if inherit_the_same && before == neighbor => {}
+            Some(before)
+                if inherit_the_same && before == neighbor && is_leaving(old, *id) == is_leaving(new, *id) => {
+            }
             None => steps.push(step(StepAction::AddSession, target(old, new, *id), String::new())),
             Some(before) => {
                 let mut change = compare(old, &before.options, new, &neighbor.options);
                 compare_addressing(before, neighbor, &mut change);
                 change.raise(&identity);
-                steps.extend(change.into_step(&target(old, new, *id).to_string()));
+                change.note(FieldClass::Hitless, "leaving", is_leaving(old, *id), is_leaving(new, *id));
+                let mut step = change.into_step(&target(old, new, *id).to_string());
+                if is_leaving(new, *id) && !is_leaving(old, *id) {
+                    step.iter_mut().for_each(Step::hold);
+                }
+                steps.extend(step);
             }
         }
     }
@@ -127,6 +147,10 @@ fn counterpart<'a>(one: &SpeakerConfig, other: &'a SpeakerConfig, id: NeighborId
         alone_at(&one.neighbors, id.address)?;
         alone_at(&other.neighbors, id.address).map(|(_, neighbor)| neighbor)
     })
+}
+
+fn is_leaving(config: &SpeakerConfig, id: NeighborId) -> bool {
+    config.leaving.contains(&id)
 }
 
 /// What a step calls a neighbour, so that either configuration tells who is meant.
@@ -210,6 +234,10 @@ fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
     if old.metrics != new.metrics {
         let because = format!("{:?} -> {:?}", old.metrics, new.metrics);
         steps.push(step(StepAction::Fib, "metrics", because.to_lowercase()));
+    }
+    if old.next_hops_max != new.next_hops_max {
+        let because = format!("{} -> {}", old.next_hops_max, new.next_hops_max);
+        steps.push(step(StepAction::Fib, "next_hops_max", because));
     }
     let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();
     for prefix in prefixes {

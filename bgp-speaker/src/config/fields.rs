@@ -206,6 +206,7 @@ mod tests {
             filters => None,
             fib_rules => None,
             kernel_import => None,
+            leaving => None,
         });
         let expected: BTreeSet<&str> = session.chain(neighbor).chain(range).chain(speaker).collect();
         assert_eq!(field_classes().map(|(name, _)| name).collect::<BTreeSet<_>>(), expected);

@@ -1,6 +1,6 @@
 //! Paths of the table as the decision process sees them.
 
-use super::decision::{Candidate, CandidateOrigin, ranking, select_best};
+use super::decision::{Candidate, CandidateOrigin, equally_good, ranking, select_best};
 use super::peer::SourceInfo;
 use super::readvertise::Relation;
 use super::rib::{AttrTable, Path, Source};
@@ -19,6 +19,13 @@ pub fn candidate(attrs: &AttrTable, sources: &[SourceInfo], path: &Path) -> Cand
 pub fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usize {
     let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
     select_best(&candidates).map_or(0, |selected| selected.index)
+}
+
+/// The paths of one prefix that packets may be shared among, the best first.
+pub fn equal_to_best(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
+    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
+    let equal = equally_good(&candidates);
+    ranking(&candidates).into_iter().filter(|index| equal.contains(index)).map(|index| paths[index]).collect()
 }
 
 /// All paths of one prefix, the best first.

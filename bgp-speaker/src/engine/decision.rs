@@ -155,6 +155,16 @@ pub fn ranking(candidates: &[Candidate]) -> Vec<usize> {
     ranked
 }
 
+/// Those that packets may be shared among: what is left when all that makes one path better than another has been
+/// compared, and mere tie-breakers are to come (those after [`DecisionStep::External`]). The best is one of them.
+pub fn equally_good(candidates: &[Candidate]) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..candidates.len()).collect();
+    for step in steps().take_while(|step| *step <= DecisionStep::External) {
+        eliminate(step, candidates, &mut left);
+    }
+    left
+}
+
 /// The step by which each candidate lost; `None` for the best.
 pub fn losses(candidates: &[Candidate]) -> Vec<Option<DecisionStep>> {
     let mut losses = vec![None; candidates.len()];
@@ -370,6 +380,34 @@ mod tests {
             [Some(DecisionStep::RouterId), Some(DecisionStep::LocalPref), Some(DecisionStep::Med), None];
         assert_eq!(losses(&candidates), expected);
         assert_eq!(losses(&candidates[..1]), [None]);
+    }
+
+    #[test]
+    fn paths_are_equally_good_until_the_tie_breakers() {
+        let with = |change: fn(&mut AttrRecord), last, is_external| {
+            let mut record = record();
+            change(&mut record);
+            Candidate { record, origin: peer(last, is_external), path_id: 0 }
+        };
+        // Another router, another AS, a longer way through reflectors: all the same.
+        let equal = [
+            with(|_| (), 9, true),
+            with(|r| (r.neighbor_as, r.med) = (Some(Asn(65002)), 3), 5, true),
+            with(|r| r.cluster_list_len = 2, 1, true),
+        ];
+        assert_eq!(equally_good(&equal), [0, 1, 2]);
+        for worse in [
+            with(|r| r.local_pref = 99, 1, true),
+            with(|r| r.as_path_len = 3, 1, true),
+            with(|r| r.origin = 1, 1, true),
+            with(|r| r.med = 1, 1, true),
+            with(|_| (), 1, false),
+        ] {
+            let candidates: Vec<Candidate> = [worse].into_iter().chain(equal.clone()).collect();
+            assert_eq!(equally_good(&candidates), [1, 2, 3], "{:?}", candidates[0]);
+        }
+        let local = Candidate { record: record(), origin: CandidateOrigin::Local, path_id: 0 };
+        assert_eq!(equally_good(&[equal[0].clone(), local]), [1]);
     }
 
     #[test]

@@ -238,10 +238,12 @@ impl Engine {
         self.conns.get(&id).is_some_and(|conn| conn.io_slices(out))
     }
 
-    /// The hops that a connection's neighbour is expected to be away, if that is to be checked (RFC 5082).
-    pub fn ttl_security(&self, id: ConnId) -> Option<u8> {
-        let source = self.conns.get(&id)?.source;
-        self.peer(source)?.options().ttl_security
+    /// The hops that who connects from an address may be away, if that is to be checked (RFC 5082).
+    pub fn hops_demanded_of(&self, remote: IpAddr) -> Option<u8> {
+        match self.expecting(remote) {
+            Some(peer) => peer.options().ttl_security,
+            None => self.range_of(remote)?.options.ttl_security,
+        }
     }
 
     /// So many bytes of what [`Engine::fill`] offered were written; may there be more?

@@ -1,6 +1,6 @@
 //! What the handle asks of the driver.
 
-use crate::config::{NeighborError, NeighborRef, SpeakerConfig, Step};
+use crate::config::{NeighborError, NeighborId, NeighborRef, SpeakerConfig, Step};
 use crate::engine::StopMode;
 use crate::speaker::{ApplyError, RouteChange};
 use crate::view::{ExplainView, MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Routes(Box<RouteQuery>, Reply<Result<(Vec<RouteView>, bool), NeighborError>>),
     /// Of a prefix, perhaps only towards one neighbour.
     Explain(IpNet, Option<NeighborRef>, Reply<Result<ExplainView, NeighborError>>),
+    /// How many prefixes nobody but these tells.
+    SoleRoutes(Vec<NeighborId>, Reply<usize>),
     Metrics(Reply<MetricsView>),
     Reset(NeighborRef, Reply<Result<(), NeighborError>>),
     Refresh(NeighborRef, Reply<Result<(), NeighborError>>),

@@ -304,17 +304,20 @@ impl Driver {
             tracing::warn!(%remote, "connection refused: its TCP MD5 key could not be set");
             return;
         }
+        // Before the engine hears of it: a stranger far away must not even make an old connection give way.
+        if let Some(hops) = self.engine.hops_demanded_of(remote.ip())
+            && let Err(error) = socket_options::admit_by_ttl(&stream, remote.ip(), hops)
+        {
+            tracing::warn!(%remote, %error, "connection refused by ttl_security");
+            return;
+        }
+        // A neighbour that resets its session connects again at once: what it said last comes first.
+        for id in self.engine.connections_of(remote.ip()) {
+            self.read_early(now, id);
+        }
         let others = self.beside(local);
         match self.engine.accept(now, remote, local, &others) {
-            Ok(id) => {
-                if let Some(hops) = self.engine.ttl_security(id)
-                    && let Err(error) = socket_options::set_ttl_security(&stream, remote.ip(), hops)
-                {
-                    tracing::error!(%remote, %error, "connection refused: ttl_security cannot be set");
-                    return self.engine.closed(now, id, "ttl_security cannot be set");
-                }
-                self.add_socket(id, stream);
-            }
+            Ok(id) => self.add_socket(id, stream),
             Err(refused) => tracing::info!(%remote, %refused, "connection refused"),
         }
     }
@@ -342,13 +345,23 @@ impl Driver {
             if outcome.is_ok() && socket.is_write_blocked() {
                 outcome = socket.write(&mut self.engine).and(outcome);
             }
-            match outcome {
-                Ok(count) => {
-                    self.batch_bytes += count;
-                    self.batch_since = self.batch_since.or(Some(now));
-                }
-                Err(error) => self.lose(now, id, &error),
+            self.note_read(now, id, outcome);
+        }
+    }
+
+    fn read_early(&mut self, now: MonoTime, id: ConnId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let outcome = socket.read_early(now, &mut self.engine, &mut self.buffer);
+        self.note_read(now, id, outcome);
+    }
+
+    fn note_read(&mut self, now: MonoTime, id: ConnId, outcome: io::Result<usize>) {
+        match outcome {
+            Ok(count) => {
+                self.batch_bytes += count;
+                self.batch_since = self.batch_since.or(Some(now));
             }
+            Err(error) => self.lose(now, id, &error),
         }
     }
 
@@ -445,6 +458,7 @@ impl Driver {
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
             Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
             Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
+            Command::SoleRoutes(neighbors, reply) => _ = reply.send(self.engine.sole_routes(&neighbors)),
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),

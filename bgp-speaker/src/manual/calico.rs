@@ -38,6 +38,8 @@
 //!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
 //!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
 //!   is there before the old one goes.
+//! - Paths that are equal but for tie-breakers, such as those of two routers of a rack, share packets: up to 16 next hops
+//!   in one kernel route.
 //! - What `calicoctl node status` and the probes ask BIRD is answered: [`bird_status`](super::bird_status).
 //!
 //! # What is different, and why
@@ -56,13 +58,13 @@
 //! | services with a single address | a blackhole in the kernel | never in the kernel |
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
 //! | listening port, bind mode | after a restart | at once |
-//! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
+//! | several paths of one prefix (ADD-PATH) | all are told | the 16 best are told |
+//! | equal paths through a tunnel | the kernel's route ignores the tunnel | each next hop has its own way, by the pool's rule |
+//! | mesh and reflectors take each other's place | the old sessions end first | the old ones stay until the new ones are there ([`changes`](super::changes)) |
 //!
 //! Neighbours that the file names and that have no export filter are told nothing from the kernel: it may be the host's
 //! default route. Give them a filter that lets `source = "kernel"` pass if they are to be. A `[kernel_import]` of the file
 //! takes the place of what is said here.
-//!
-//! Not there: kernel routes with several next hops.
 //!
 //! # Moving a cluster from BIRD, node by node, and back
 //!

@@ -3,7 +3,7 @@
 use super::output::{facts, print, print_json};
 use super::{Failure, ReadArgs};
 use crate::daemon::file::table_name;
-use crate::daemon::human::{Colour, age, colours_wanted, paint, state_colour};
+use crate::daemon::human::{Colour, age, colours_wanted, handover, paint, state_colour};
 use crate::view::{DatastoreView, FibView, KernelImportView, StatusView};
 
 pub(super) async fn status(args: &ReadArgs) -> Result<(), Failure> {
@@ -42,6 +42,7 @@ fn render(status: &StatusView, colours: bool) -> String {
         ),
         ("kernel error", status.fib.as_ref().and_then(|fib| fib.last_error.clone())),
         ("kernel import", status.kernel_import.as_ref().map(|import| kernel_import(import, colours))),
+        ("handover", status.handover.as_ref().map(handover)),
         ("datastore", status.datastore.as_ref().map(|datastore| self::datastore(datastore, colours))),
         ("datastore error", status.datastore.as_ref().and_then(|datastore| datastore.last_error.clone())),
         ("invalid", status.datastore.as_ref().and_then(invalid)),
@@ -99,7 +100,7 @@ fn kernel(fib: &FibView, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::InvalidObject;
+    use crate::view::{HandoverView, HeldSession, InvalidObject};
 
     #[test]
     fn one_screen_says_it_all() {
@@ -138,6 +139,15 @@ mod tests {
                     reason: "unreadable".to_owned(),
                 }],
             }),
+            handover: Some(HandoverView {
+                sessions: vec![HeldSession {
+                    neighbor: "10.0.0.2".to_owned(),
+                    name: "Mesh_10_0_0_2".to_owned(),
+                    role: "leaving".to_owned(),
+                }],
+                at_most_secs: 28,
+                waits_for: vec!["a session with 10.0.0.9".to_owned()],
+            }),
         };
         assert_eq!(
             render(&status, false),
@@ -149,6 +159,7 @@ mod tests {
              routes           ipv4-unicast: 12 best of 40 paths\n\
              kernel           12 of 12 routes installed in table main as protocol 12, in sync\n\
              kernel import    3 routes of other programs, 2 networks, no room for 7 more\n\
+             handover         1 session held for at most 28s (10.0.0.2), waiting for a session with 10.0.0.9\n\
              datastore        not reached, what it held last is in force, revision 17\n\
              datastore error  http://127.0.0.1:2379: connection refused\n\
              invalid          /calico/x: unreadable\n"

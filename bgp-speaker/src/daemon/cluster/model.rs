@@ -12,7 +12,8 @@ use crate::config::{PolicyRef, SpeakerConfig, at_address};
 use crate::daemon::file::{EtcdModel, EtcdSection};
 use crate::view::PlanView;
 use calico::Effect;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -284,6 +285,16 @@ impl Model {
         }
     }
 
+    /// The addresses of all nodes of the cluster.
+    pub(crate) fn members(&self) -> BTreeSet<IpAddr> {
+        match &self.data {
+            Data::Calico(snapshot, _) => snapshot.node_addresses().collect(),
+            Data::Registry(registry, _) => {
+                registry.nodes().values().flat_map(|record| record.addresses.iter().copied()).collect()
+            }
+        }
+    }
+
     /// How it is. The problems are put together once for each change.
     pub(crate) fn state(&mut self) -> DatastoreState {
         let problems = match self.problems.take() {
@@ -343,6 +354,7 @@ fn on_top_of(base: &SpeakerConfig, derived: SpeakerConfig) -> SpeakerConfig {
     config.announcements.extend(base.announcements.clone());
     config.filters.extend(base.filters.clone());
     config.fib_rules.pools.extend(base.fib_rules.pools.clone());
+    config.fib_rules.next_hops_max = config.fib_rules.next_hops_max.max(base.fib_rules.next_hops_max);
     match &base.kernel_import {
         Some(import) => config.kernel_import = Some(import.clone()),
         None if config.kernel_import.is_some() => keep_kernel_from(base, &mut config),

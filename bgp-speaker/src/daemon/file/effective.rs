@@ -28,6 +28,7 @@ struct Document<'a> {
     router_id: String,
     listen: &'a [SocketAddr],
     hold_time: u16,
+    handover_time: u64,
     addresses: &'a [IpAddr],
     reflector: Option<Reflector>,
     graceful_restart: GracefulRestart,
@@ -135,6 +136,7 @@ struct Fib<'a> {
     table: Table,
     protocol: u8,
     metric: u32,
+    next_hops_max: NonZeroU8,
     pools: Vec<Pool<'a>>,
 }
 
@@ -192,6 +194,7 @@ impl<'a> Document<'a> {
             router_id: speaker.router_id.to_string(),
             listen: &speaker.listen,
             hold_time: speaker.hold_time_secs,
+            handover_time: config.handover_time.as_secs(),
             addresses: &speaker.local_addresses,
             reflector: speaker.cluster_id.map(|id| Reflector { cluster_id: id.to_string() }),
             graceful_restart: GracefulRestart {
@@ -316,7 +319,8 @@ impl<'a> Fib<'a> {
     fn of(fib: FibSection, speaker: &'a SpeakerConfig) -> Self {
         let table = table_name(fib.table).map_or(Table::Number(fib.table), Table::Name);
         let pools = speaker.fib_rules.pools.iter().map(Pool::of).collect();
-        Self { table, protocol: fib.protocol, metric: fib.metric, pools }
+        let next_hops_max = speaker.fib_rules.next_hops_max;
+        Self { table, protocol: fib.protocol, metric: fib.metric, next_hops_max, pools }
     }
 }
 

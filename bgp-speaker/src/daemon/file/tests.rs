@@ -1,9 +1,11 @@
 use super::*;
 use crate::cluster::calico::{LocalNode, RouterIdSource};
+use crate::config::FibRules;
 use crate::config::filter::{Action, Condition, Then};
 use crate::config::{
     AnnouncementKind, Encapsulation, EncapsulationMode, NextHopMode, PolicyRef, PoolRule, Role,
 };
+use std::num::NonZeroU8;
 
 fn surroundings(program: Program) -> Surroundings {
     Surroundings {
@@ -59,6 +61,7 @@ asn = "1.10"
 router_id = "10.0.0.9"
 listen = ["10.0.0.1:1179"]
 hold_time = 240
+handover_time = 7
 addresses = ["10.0.0.1", "fd00::1"]
 
 [reflector]
@@ -154,6 +157,7 @@ rules = [{ match = { priority = [512, 1024] }, set = { priority = 512, med = 5, 
 table = 100
 protocol = 80
 metric = 20
+next_hops_max = 4
 
 [[fib.pools]]
 prefix = "192.168.0.0/16"
@@ -231,6 +235,7 @@ fn every_key_is_read() {
     assert_eq!(speaker.local_addresses.len(), 2);
     assert!(!speaker.graceful_restart.enabled);
     assert_eq!(speaker.graceful_restart.selection_deferral.as_secs(), 30);
+    assert_eq!(config.handover_time.as_secs(), 7);
     let mut neighbors = speaker.neighbors.values();
     let (first, second) = (neighbors.next().unwrap(), neighbors.next().unwrap());
     assert_eq!(
@@ -269,7 +274,8 @@ fn every_key_is_read() {
     let not_ours = PoolRule { program: false, ..PoolRule::default() };
     let pool = |prefix: &str, rule| (prefix.parse().unwrap(), rule);
     let pools = [pool("192.168.0.0/16", tunnelled), pool("172.16.0.0/16", not_ours)].into();
-    assert_eq!(speaker.fib_rules, FibRules { pools, ..FibRules::default() });
+    let next_hops_max = NonZeroU8::new(4).unwrap();
+    assert_eq!(speaker.fib_rules, FibRules { pools, next_hops_max, ..FibRules::default() });
     assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
     let import = speaker.kernel_import.as_ref().unwrap();
     let expected =

@@ -143,8 +143,10 @@ impl Engine {
         needs_reset: bool,
     ) {
         let import = Policy::resolve(&neighbor.options.import, &self.config);
+        let is_leaving = range.is_none() && self.config.leaving.contains(&neighbor.id());
         let Some(peer) = self.peer_mut(source) else { return };
         let was_connecting = peer.connects();
+        peer.is_leaving = is_leaving;
         let is_enabled = neighbor.enabled;
         peer.import = import;
         let ids = (peer.neighbor.id(), neighbor.id());
@@ -164,7 +166,7 @@ impl Engine {
 
     fn start_soon(&mut self, now: MonoTime, source: Source) {
         if let Some(peer) = self.peer_mut(source) {
-            peer.retry_at = Some(now);
+            peer.connect_soon(now);
             self.deadlines.arm(crate::engine::deadlines::Owner::Peer(source), now);
         }
     }

@@ -128,10 +128,14 @@ impl Engine {
         let takes_paths =
             |group: &&mut UpdateGroup| group.key.family == family && group.key.add_paths.is_some();
         let has_takers = self.groups.iter_mut().flatten().any(|group| takes_paths(&group));
-        let mut touched = has_takers.then(Vec::new);
+        let shares_packets = self.config.fib_rules.next_hops_max.get() > 1;
+        let mut touched = (has_takers || shares_packets).then(Vec::new);
         rib.decide(&mut self.attrs, ready, beats, select, &mut changes, touched.as_mut());
         for id in touched.into_iter().flatten() {
             self.groups.iter_mut().flatten().filter(takes_paths).for_each(|group| group.note_paths(id));
+            if shares_packets {
+                self.route_changes.push(RouteChange { family, id });
+            }
         }
         for change in &changes {
             self.note_change(family, change);
@@ -151,7 +155,9 @@ impl Engine {
         for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
             group.note(change);
         }
-        self.route_changes.push(RouteChange { family, id: change.id });
+        if self.config.fib_rules.next_hops_max.get() == 1 {
+            self.route_changes.push(RouteChange { family, id: change.id });
+        }
     }
 
     pub(super) fn flush_groups(&mut self, family: Family) {

@@ -5,6 +5,7 @@ use crate::config::{
     AddPaths, Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step,
 };
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
+use std::collections::BTreeSet;
 
 /// What Calico's BIRD proposes.
 const HOLD_TIME_SECS: u16 = 240;
@@ -39,6 +40,7 @@ impl Plan {
             filters: self.filters.clone(),
             fib_rules: self.fib.clone(),
             kernel_import: Some(self.kernel_import.clone()),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -57,6 +59,7 @@ impl Plan {
             host_routes: PlannedHostRoute::of(&self.fib),
             kernel_import: Some(self.kernel_import.to_string()),
             steps,
+            handover: None,
         }
     }
 }

@@ -9,6 +9,10 @@ use crate::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteM
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU8;
+
+/// As many as BIRD merges.
+const NEXT_HOPS_MAX: NonZeroU8 = NonZeroU8::new(16).expect("not zero");
 
 pub(super) fn rules(context: &Context<'_>, problems: &mut Vec<Problem>) -> FibRules {
     FibRules {
@@ -17,6 +21,7 @@ pub(super) fn rules(context: &Context<'_>, problems: &mut Vec<Problem>) -> FibRu
         foreign_next_hops: wireguard_peers(context),
         host_routes: host_routes(context),
         metrics: RouteMetrics::Priority,
+        next_hops_max: NEXT_HOPS_MAX,
     }
 }
 
