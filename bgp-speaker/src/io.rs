@@ -14,6 +14,7 @@ mod durations;
 mod kernel_feed;
 mod listener;
 mod ready;
+mod refusals;
 mod socket;
 mod socket_options;
 mod subscribers;

@@ -1,5 +1,6 @@
 //! Notes for those who run, embed or change a speaker: what it does in the situations that matter, and why.
 
+pub mod admin_api;
 pub mod architecture;
 pub mod bird_status;
 pub mod calico;

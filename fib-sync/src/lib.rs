@@ -27,6 +27,7 @@
 //! Where routes come from. This crate knows prefixes and next hops, and nothing of BGP or any other protocol.
 
 mod config;
+mod counts;
 mod decision;
 mod diff;
 mod error;
@@ -45,6 +46,7 @@ mod watch;
 mod worker;
 
 pub use config::{FibConfig, NexthopObjects};
+pub use counts::{BatchTimes, OperationCounts, Outcomes, ResyncCounts};
 pub use decision::{Because, NextHopDecision, RouteExplanation, RouteState};
 pub use error::{ConfigError, FibError, Refusal};
 pub use fib::{Fib, FibEvents};

@@ -133,6 +133,8 @@ pub struct Peer {
     pub messages_received: MessageCounts,
     /// Messages sent, or queued.
     pub messages_sent: MessageCounts,
+    /// Messages received that were not as they should be.
+    pub malformed_count: u64,
     backoff: Backoff,
 }
 
@@ -168,6 +170,7 @@ impl Peer {
             mistaken_at: None,
             messages_received: MessageCounts::default(),
             messages_sent: MessageCounts::default(),
+            malformed_count: 0,
             backoff: Backoff::new(seed),
         }
     }

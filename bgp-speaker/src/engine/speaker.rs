@@ -11,14 +11,17 @@ mod import_filter;
 mod kernel;
 mod neighbors;
 mod sessions;
+mod tables;
 mod views;
 
 use super::collision::Direction;
 use super::conn::{Conn, ConnId};
 use super::deadlines::{Deadlines, Owner};
+use super::malformed::{MalformedLog, Problem};
 use super::peer::{Peer, SourceInfo};
 use super::rib::{AttrTable, Batch, Change, LoopIdentity, PrefixId, Rib, Source};
 use super::session::Action;
+use super::session_change::{SessionChange, SessionChangeKind};
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, NeighborId, Secret, SpeakerConfig, diff};
@@ -98,6 +101,19 @@ pub enum RefusedConnection {
     Stopping,
 }
 
+impl RefusedConnection {
+    /// A short constant name, for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            RefusedConnection::UnknownPeer => "unknown-peer",
+            RefusedConnection::Disabled => "disabled",
+            RefusedConnection::RangeFull => "range-full",
+            RefusedConnection::AlreadyConnected => "already-connected",
+            RefusedConnection::Stopping => "stopping",
+        }
+    }
+}
+
 /// One speaker.
 #[derive(Debug)]
 pub struct Engine {
@@ -140,6 +156,9 @@ pub struct Engine {
     route_changes: Vec<RouteChange>,
     convergence: Convergence,
     counters: Counters,
+    malformed: MalformedLog,
+    /// `None`: nobody follows them.
+    session_changes: Option<VecDeque<SessionChange>>,
     /// Reused between calls.
     scratch: Scratch,
 }
@@ -157,6 +176,8 @@ struct Scratch {
     actions: Vec<Action>,
     changes: Vec<Change>,
     attributes: Vec<u8>,
+    /// Of the UPDATE that is being handled.
+    problems: Vec<Problem>,
     encoded: BytesMut,
 }
 
@@ -198,6 +219,8 @@ impl Engine {
             route_changes: Vec::new(),
             convergence: Convergence::new(start, now, config.graceful_restart.selection_deferral),
             counters: Counters::default(),
+            malformed: MalformedLog::default(),
+            session_changes: None,
             scratch: Scratch::default(),
             config: SpeakerConfig {
                 neighbors: BTreeMap::new(),
@@ -256,6 +279,32 @@ impl Engine {
     /// Best paths that changed since the last call, each at most once per flush.
     pub fn take_route_changes(&mut self) -> Vec<RouteChange> {
         std::mem::take(&mut self.route_changes)
+    }
+
+    /// Whether somebody follows what happens to sessions; if so, [`Engine::poll_session_change`] is to be drained.
+    pub fn tell_session_changes(&mut self, is_followed: bool) {
+        if is_followed {
+            self.session_changes.get_or_insert_default();
+        } else {
+            self.session_changes = None;
+        }
+    }
+
+    /// The next thing that happened to a session.
+    pub fn poll_session_change(&mut self) -> Option<SessionChange> {
+        self.session_changes.as_mut()?.pop_front()
+    }
+
+    fn note_session_change(&mut self, source: Source, kind: SessionChangeKind) {
+        if self.session_changes.is_none() {
+            return;
+        }
+        let Some(peer) = self.peer(source) else { return };
+        let (id, name, state) = (peer.neighbor.id(), peer.neighbor.name.clone(), peer.state());
+        let neighbor = self.name_of(id);
+        let name = if name.is_empty() { neighbor.clone() } else { name };
+        let change = SessionChange { neighbor, name, state, kind };
+        self.session_changes.iter_mut().for_each(|changes| changes.push_back(change.clone()));
     }
 
     /// When [`Engine::handle_deadline`] wants to be called, at the latest.

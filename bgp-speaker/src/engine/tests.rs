@@ -18,6 +18,7 @@ mod external;
 mod filters;
 mod internal;
 mod kernel;
+mod pages;
 mod random;
 mod reflection;
 mod refresh;

@@ -19,12 +19,13 @@ use super::kernel_feed::KernelFeed;
 use super::kernel_feed::{KernelNews, NEWS_MAX};
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
+use super::refusals::Refusals;
 use super::socket::{READ_BUFFER_BYTES, Socket};
 use super::socket_options;
 use super::subscribers::Subscribers;
 use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
-use crate::speaker::ApplyError;
+use crate::speaker::{ApplyError, SpeakerEvent};
 use crate::view::{KernelImportView, MetricsView, StatusView};
 use hashbrown::HashMap;
 use std::io;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Input after which the engine works a batch off although more is queued.
@@ -46,6 +47,8 @@ const MESSAGES_PER_TURN: usize = 256;
 /// How long the start waits for what others have in the kernel. What comes later is announced later.
 #[cfg(feature = "fib")]
 const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
+/// Events that a slow reader may be behind.
+const EVENTS_MAX: usize = 4096;
 /// Bound of the channels towards the driver; whoever finds them full waits.
 pub(crate) const CHANNEL_CAPACITY: usize = 1024;
 
@@ -68,6 +71,9 @@ pub(crate) struct Driver {
     /// Connections that carry their last bytes.
     closing: JoinSet<()>,
     subscribers: Subscribers,
+    refusals: Refusals,
+    /// Whoever follows what happens.
+    events_out: broadcast::Sender<SpeakerEvent>,
     /// For whoever writes routes into the kernel.
     fib_rules: watch::Sender<Arc<FibRules>>,
     ready: Arc<ReadyQueue>,
@@ -126,6 +132,8 @@ impl Driver {
             connecting: JoinSet::new(),
             closing: JoinSet::new(),
             subscribers: Subscribers::default(),
+            refusals: Refusals::default(),
+            events_out: broadcast::Sender::new(EVENTS_MAX),
             ready: Arc::default(),
             ready_now: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES + bgp_proto::MAX_EXTENDED_LEN].into(),
@@ -301,15 +309,13 @@ impl Driver {
         let Ok(local) = stream.local_addr().map(|local| local.ip().to_canonical()) else { return };
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         if self.listeners.is_keyless(remote.ip()) {
-            tracing::warn!(%remote, "connection refused: its TCP MD5 key could not be set");
-            return;
+            return self.note_refused(now, remote, "no-key", "its TCP MD5 key could not be set");
         }
         // Before the engine hears of it: a stranger far away must not even make an old connection give way.
         if let Some(hops) = self.engine.hops_demanded_of(remote.ip())
             && let Err(error) = socket_options::admit_by_ttl(&stream, remote.ip(), hops)
         {
-            tracing::warn!(%remote, %error, "connection refused by ttl_security");
-            return;
+            return self.note_refused(now, remote, "ttl-security", &format!("ttl_security: {error}"));
         }
         // A neighbour that resets its session connects again at once: what it said last comes first.
         for id in self.engine.connections_of(remote.ip()) {
@@ -318,7 +324,20 @@ impl Driver {
         let others = self.beside(local);
         match self.engine.accept(now, remote, local, &others) {
             Ok(id) => self.add_socket(id, stream),
-            Err(refused) => tracing::info!(%remote, %refused, "connection refused"),
+            Err(refused) => self.note_refused(now, remote, refused.label(), &refused.to_string()),
+        }
+    }
+
+    /// At length once in a while, since anybody can have it happen as often as they like.
+    fn note_refused(&mut self, now: MonoTime, remote: SocketAddr, label: &'static str, why: &str) {
+        let Some(told) = self.refusals.note(now, remote.ip(), label) else { return };
+        let range = told.range.map_or_else(|| "elsewhere".to_owned(), |range| range.to_string());
+        match told.untold {
+            0 => tracing::info!(%remote, refused = why, "connection refused"),
+            untold => tracing::info!(
+                %remote, refused = why, range, untold,
+                "connection refused, and others from that range since it was last said"
+            ),
         }
     }
 
@@ -368,6 +387,7 @@ impl Driver {
     /// Works off the batch, and everything that follows from it.
     fn settle(&mut self) {
         self.batch_bytes = 0;
+        self.subscribers.forget_gone();
         let mut since = self.batch_since.take();
         loop {
             let has_work = self.engine.needs_flush();
@@ -377,6 +397,8 @@ impl Driver {
                 self.engine.flush(|family, id| subscribers.hold(family, id));
                 self.decisions.note(self.clock.now().since(start));
             }
+            // Whoever follows both hears of a session before its routes.
+            self.tell_events();
             self.subscribers.update(&mut self.engine);
             self.perform_effects();
             self.write_woken();
@@ -387,6 +409,14 @@ impl Driver {
             if !self.engine.needs_flush() || self.engine.is_walking() {
                 return;
             }
+        }
+    }
+
+    fn tell_events(&mut self) {
+        while let Some(change) = self.engine.poll_session_change() {
+            // Nobody listening is no error, and costs nothing from then on.
+            let outcome = self.events_out.send(SpeakerEvent::Session(change));
+            self.engine.tell_session_changes(outcome.is_ok());
         }
     }
 
@@ -456,13 +486,22 @@ impl Driver {
                 _ = reply.send(StatusView { listen, kernel_import, ..self.engine.status(now) });
             }
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
-            Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
+            Command::Page(question, reply) => _ = reply.send(self.engine.answer_page(&question)),
             Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
             Command::SoleRoutes(neighbors, reply) => _ = reply.send(self.engine.sole_routes(&neighbors)),
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),
-            Command::NextRoutes(id, reply) => self.subscribers.next(id, reply, &self.engine),
+            Command::Malformed(of, reply) => _ = reply.send(self.engine.malformed(now, of)),
+            Command::Events(reply) => {
+                self.engine.tell_session_changes(true);
+                _ = reply.send(self.events_out.subscribe());
+            }
+            Command::NextRoutes(ticket, reply) => self.subscribers.next(ticket, reply, &self.engine),
+            Command::FollowRoutes(ticket, reply) => {
+                self.subscribers.follow(ticket, &self.engine);
+                _ = reply.send(());
+            }
             Command::Unsubscribe(id) => self.subscribers.remove(id),
             Command::Stop(mode, reply) => return ControlFlow::Break(Some(Stop { mode, reply })),
         }
@@ -471,6 +510,7 @@ impl Driver {
 
     fn metrics(&self) -> MetricsView {
         MetricsView {
+            refused_connections: self.refusals.counts(),
             decision_seconds: self.decisions.view(),
             propagation_seconds: self.propagations.view(),
             ..self.engine.metrics()
@@ -504,6 +544,10 @@ impl Driver {
             self.subscribers.repeat(&self.engine);
         }
         self.settle();
+        if !steps.is_empty() && self.events_out.receiver_count() > 0 {
+            // Nobody listening any more is no error.
+            _ = self.events_out.send(SpeakerEvent::Configured(steps.clone()));
+        }
         Ok(steps)
     }
 

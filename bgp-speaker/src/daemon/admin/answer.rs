@@ -3,7 +3,7 @@
 use crate::config::NeighborError;
 use crate::daemon::desired::DesiredError;
 use crate::daemon::file::{FileError, Problem};
-use crate::speaker::{ApplyError, QueryError, Stopped};
+use crate::speaker::{ApplyError, ChangeError, QueryError, Stopped};
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
@@ -57,6 +57,13 @@ impl ApiError {
 
     pub(super) fn waiting(what: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("not started yet: waiting for {what}"))
+    }
+
+    pub(super) fn too_many_readers() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many clients follow the events already; try again later",
+        )
     }
 
     pub(super) fn internal(message: impl Into<String>) -> Self {
@@ -114,7 +121,8 @@ impl From<DesiredError> for ApiError {
             }
             DesiredError::Model(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
             DesiredError::Apply(error) => error.into(),
-            DesiredError::Query(error) => error.into(),
+            DesiredError::Change(ChangeError::Neighbor(error)) => error.into(),
+            DesiredError::Change(ChangeError::Apply(error)) => error.into(),
         }
     }
 }

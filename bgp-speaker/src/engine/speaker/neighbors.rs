@@ -9,6 +9,7 @@ use crate::engine::deadlines::Owner;
 use crate::engine::peer::{Peer, SourceInfo};
 use crate::engine::policy::Policy;
 use crate::engine::rib::Source;
+use crate::engine::session_change::SessionChangeKind;
 use crate::engine::time::MonoTime;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ impl Engine {
         self.peers[source.0 as usize] = Some(Box::new(peer));
         self.by_id.insert(id, source);
         self.count_member(None, range);
+        self.note_session_change(source, SessionChangeKind::Added);
         source
     }
 
@@ -46,6 +48,7 @@ impl Engine {
     /// Forgets a peer without connections, with all of its paths.
     pub(super) fn forget_peer(&mut self, source: Source) {
         self.purge(source, false, &Family::ALL);
+        self.note_session_change(source, SessionChangeKind::Removed);
         if let Some(peer) = self.peers[source.0 as usize].take() {
             self.by_id.remove(&peer.neighbor.id());
             self.count_member(peer.range, None);

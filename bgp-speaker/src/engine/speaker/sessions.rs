@@ -12,6 +12,7 @@ use crate::engine::peer::{Established, Peer, Retention};
 use crate::engine::readvertise::{Relation, is_reflected, is_told_alike};
 use crate::engine::rib::{Change, Source};
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
+use crate::engine::session_change::{SessionChangeKind, SessionEnd};
 use crate::engine::time::MonoTime;
 use bgp_proto::{BgpId, Message, MessageType, Notification, NotificationCode, Open, subcode};
 use std::net::{IpAddr, SocketAddr};
@@ -350,6 +351,7 @@ impl Engine {
         let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
         let address = self.name_of(id);
         tracing::info!(neighbor = address, name, families = ?negotiated.families, "session established");
+        self.note_session_change(source, SessionChangeKind::Up);
         if is_connecting {
             self.drive(now, source, direction.other(), Event::OpenCollisionDump);
         }
@@ -447,8 +449,11 @@ impl Engine {
         if direction == Direction::Incoming && is_open_error(&reason) {
             peer.mistaken_at = Some(now);
         }
+        let mut is_news = false;
         if was_up || !is_collision && reason != DownReason::GivenUp && peer.established.is_none() {
-            peer.last_error = Some(reason.to_string());
+            let text = Some(reason.to_string());
+            is_news = peer.last_error != text;
+            peer.last_error = text;
         }
         // The other connection may still lead to a session once its neighbour has said something.
         let has_other = peer.session(direction.other()).kind() >= StateKind::OpenConfirm;
@@ -465,7 +470,11 @@ impl Engine {
             let address = self.name_of(id);
             tracing::info!(neighbor = address, %reason, "session ended");
             self.leave_and_keep_or_purge(now, source, &reason);
+            self.note_session_change(source, SessionChangeKind::Down(end_of(&reason)));
         } else if !is_collision {
+            if is_news {
+                self.note_session_change(source, SessionChangeKind::Failed(end_of(&reason)));
+            }
             tracing::debug!(neighbor = self.name_of(id), %reason, "no session");
         }
         self.tidy_peer(now, source);
@@ -554,6 +563,10 @@ impl Engine {
         }
         self.look_at_convergence(now);
     }
+}
+
+fn end_of(reason: &DownReason) -> SessionEnd {
+    SessionEnd { reason: reason.label(), text: reason.to_string() }
 }
 
 /// Does the neighbour keep our routes, and we its, when the session's connection breaks, but not after a NOTIFICATION?

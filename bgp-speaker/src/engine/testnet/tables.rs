@@ -33,7 +33,7 @@ impl Network {
         let Some(engine) = self.node(at).engine() else { return Vec::new() };
         let query =
             RouteQuery { table, neighbor: neighbor.map(|of| of.address().into()), ..RouteQuery::default() };
-        engine.routes(&query).map(|(routes, _)| routes).unwrap_or_default()
+        engine.routes(query).map(|(routes, _)| routes).unwrap_or_default()
     }
 
     fn table(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> BTreeMap<IpNet, RouteView> {
