@@ -1,5 +1,7 @@
 //! Routes that other programs put into the kernel of a Calico node: who is told of them, as which, and who is not.
 
+use std::time::Instant;
+
 use bgp_lab::calico::Stage;
 use bgp_lab::harness::lab_test;
 use bgp_lab::route_watch::RouteWatch;
@@ -197,8 +199,10 @@ fn thousands_at_once(stage: &mut Stage<'_>, felix: &Namespace) -> Result<(), Lab
     // Besides the block, and the address of the step before.
     felix.ip(&format!("route del {BORROWED} dev cali7"))?;
     wait_count(stage, 1)?;
+    let begin = Instant::now();
     felix.ip(&all("add"))?;
     wait_count(stage, 1 + COUNT as u64)?;
+    eprintln!("held: {COUNT} routes were added here and known there after {:?}", begin.elapsed());
     felix.ip(&all("del"))?;
     wait_count(stage, 1)
 }

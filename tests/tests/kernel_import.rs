@@ -1,5 +1,9 @@
 //! `[kernel_import]`: a host's routes announced by a daemon that a file configures.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
 use bgp_lab::daemons::ours::{Ours, Program};
 use bgp_lab::harness::lab_test;
 use bgp_lab::{
@@ -33,6 +37,21 @@ fn wait_best(daemon: &Ours, expected: &[&str]) -> Result<(), LabError> {
     })
 }
 
+/// The rows of `show route` on BIRD's socket, without the time.
+fn shown_by_bird(folder: &Path) -> Result<Vec<String>, LabError> {
+    let failed = |doing: &'static str| LabError::io(doing);
+    let mut socket = UnixStream::connect(folder.join("bird.ctl")).map_err(failed("connecting"))?;
+    socket.write_all(b"show route\n").map_err(failed("asking"))?;
+    let lines =
+        BufReader::new(socket).lines().map_while(Result::ok).take_while(|line| !line.starts_with("0000"));
+    let rows = lines.filter(|line| line.contains('['));
+    let words = |row: String| -> String {
+        let words = row.split_whitespace().filter(|word| !word.ends_with(']'));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    Ok(rows.map(words).collect())
+}
+
 #[test]
 fn a_hosts_routes_are_announced_ranked_and_left_alone() {
     lab_test("kernel-import", |lab: &Lab| {
@@ -55,7 +74,10 @@ fn a_hosts_routes_are_announced_ranked_and_left_alone() {
             SpeakerSpec::on(own, AS).with_peer(peer.v4, AS, PeerRole::Peer).with_kernel()
         };
         let ours = |node, spec| Ours::new(lab, node, Program::BgpSpeaker, spec);
-        let mut at_host = ours(&host, spec(&host, &other))?.with_toml(IMPORT);
+        let at_host = ours(&host, spec(&host, &other))?;
+        let bird = at_host.folder().to_owned();
+        let socket = format!("[bird_status]\nipv4 = \"{}/bird.ctl\"\nipv6 = \"off\"\n", bird.display());
+        let mut at_host = at_host.with_toml(&format!("{IMPORT}{socket}"));
         let mut at_other = ours(&other, spec(&other, &host))?;
         at_host.start()?;
         at_other.start()?;
@@ -75,6 +97,15 @@ fn a_hosts_routes_are_announced_ranked_and_left_alone() {
         ];
         wait_best(&at_host, &from_kernel)?;
         assert_eq!(kernel::routes(&host.namespace, kernel::PROTOCOL)?, [], "nothing is written back");
+
+        assert_eq!(
+            shown_by_bird(&bird)?,
+            [
+                "1007-10.9.1.0/24 dev eth0 [direct1 * (240)",
+                "10.60.1.0/24 via 10.9.1.254 on eth0 [kernel1 * (10)",
+                "10.60.2.0/24 blackhole [kernel1 * (10)",
+            ]
+        );
 
         // A neighbour's path is preferred, and goes to the kernel beside what is there.
         let via_other = RouteSpec::plain("10.60.1.0/24");

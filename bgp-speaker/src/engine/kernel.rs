@@ -47,11 +47,33 @@ pub struct KernelTable {
     pub networks: BTreeMap<IpNet, Arc<str>>,
     /// Prefixes of announcements that yield to the kernel, and for which it has had a route.
     pub yielded: BTreeSet<IpNet>,
+    /// Of prefixes that have changed since filters were last asked: which way each of the two led then.
+    ways: BTreeMap<IpNet, Ways>,
+}
+
+/// The interfaces of a prefix's route and network, where there are such.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ways {
+    /// Without a single interface: `Some(None)`.
+    route: Option<Option<Arc<str>>>,
+    network: Option<Arc<str>>,
+}
+
+impl Ways {
+    /// Does something lead another way, which was there and is there?
+    fn is_other_than(&self, before: &Ways) -> bool {
+        fn moved<T: PartialEq>(before: &Option<T>, now: &Option<T>) -> bool {
+            before.is_some() && now.is_some() && before != now
+        }
+        moved(&before.route, &self.route) || moved(&before.network, &self.network)
+    }
 }
 
 impl KernelTable {
     /// Takes a change; was there anything new?
     pub fn note(&mut self, change: KernelChange) -> bool {
+        let before = self.ways(&change.prefix());
+        self.ways.entry(change.prefix()).or_insert(before);
         match change {
             KernelChange::Network(prefix, Some(interface)) => {
                 self.networks.insert(prefix, interface.clone()) != Some(interface)
@@ -65,6 +87,25 @@ impl KernelTable {
             }
             KernelChange::Route(prefix, None) => self.routes.remove(&prefix).is_some(),
         }
+    }
+
+    fn ways(&self, prefix: &IpNet) -> Ways {
+        Ways {
+            route: self.routes.get(prefix).map(|route| route.interface.clone()),
+            network: self.networks.get(prefix).cloned(),
+        }
+    }
+
+    /// May there be prefixes that lead another way than when filters were last asked?
+    pub fn has_moved(&self) -> bool {
+        !self.ways.is_empty()
+    }
+
+    /// Which they are. Filters are asked about them now.
+    pub fn take_moved(&mut self) -> Vec<IpNet> {
+        let before = std::mem::take(&mut self.ways);
+        let is_moved = |(prefix, before): &(IpNet, Ways)| self.ways(prefix).is_other_than(before);
+        before.into_iter().filter(is_moved).map(|(prefix, _)| prefix).collect()
     }
 
     /// What has to change so that there is nothing but what these changes say.

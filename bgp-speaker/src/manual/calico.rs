@@ -54,6 +54,7 @@
 //! | an affinity in state `pendingDeletion` | announced | announced while the block still names this node |
 //! | borrowed addresses | learned from the kernel | read from the blocks, until the kernel has a route for the address; from then on that route alone counts |
 //! | a local workload with an elevated route, and another node's normal one (before Calico's pull 13531) | the other node's is preferred | the local one |
+//! | another node's route, told by that node and also in the kernel (Felix writes some) | told to all neighbours with ADD-PATH, as a further path | not told: the kernel's path is, where it is the best |
 //! | networks of interfaces, and other routes that no export rule would let out | in the table | not taken in |
 //! | services with a single address | a blackhole in the kernel | never in the kernel |
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |

@@ -27,7 +27,8 @@
 //! routes of the kernel, as in BIRD. With `normal_priority` a metric travels as LOCAL_PREF 2147483647 - metric (a route
 //! without one has the normal priority), and a route whose metric is *below* the normal one is elevated: it is compared
 //! with the neighbours' paths by LOCAL_PREF, and loses only to one that is at least as high. A workload that has moved
-//! here is so announced from here while its former node still announces it.
+//! here is so announced from here while its former node still announces it. To neighbours that take several paths a route
+//! of the kernel that is not elevated is told only if it is the best.
 //!
 //! **Looking at it.** `routes` and `explain` tell where a path is from (`kernel, dev cali7, metric 1024`), `status` how
 //! many there are. Over a million routes are not held; `status` counts what there was no room for.

@@ -6,11 +6,10 @@ use crate::config::{
     diff, resolve,
 };
 use crate::engine::policy::Policy;
-use crate::engine::rib::{Change, Rib, Source};
+use crate::engine::rib::{Rib, Source};
 use crate::engine::time::MonoTime;
-use crate::engine::update_group::UpdateGroup;
 use crate::engine::wire::decode_canonical;
-use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, encode_prefix, subcode};
+use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, subcode};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -240,33 +239,19 @@ impl Engine {
         let announcement = announcement.filter(|announcement| !self.has_yielded(announcement));
         let wanted = announcement.map(|announcement| (local_attributes(&announcement), None));
         if self.set_own(prefix, Source::LOCAL, wanted) {
-            self.judge_again(&[prefix]);
+            self.judge_again(prefix);
         }
     }
 
-    /// Something about prefixes of our own changed which is no attribute of their paths: filters may say otherwise.
-    pub(super) fn judge_again(&mut self, prefixes: &[IpNet]) {
-        for family in Family::ALL {
-            let concerned =
-                |group: &UpdateGroup| group.key.family == family && group.key.export.reads_interface();
-            let mut of_family = prefixes.iter().filter(|prefix| Family::of(prefix) == family).peekable();
-            if of_family.peek().is_none() || !self.groups.iter().flatten().any(concerned) {
-                continue;
-            }
-            self.flush(|_, _| true);
-            let rib = &self.ribs[family.index()];
-            for prefix in of_family {
-                let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
-                let length = encode_prefix(*prefix, &mut key);
-                let id = rib.prefixes.find(&key[..length]).filter(|id| !rib.is_undecided(*id));
-                let Some(id) = id else { continue };
-                let best = rib.best(id);
-                for group in self.groups.iter_mut().flatten().filter(|group| concerned(group)) {
-                    group.note(&Change { id, old: best, new: best });
-                }
-            }
-            self.flush_groups(family);
+    /// Something about a prefix that we originate changed which is no attribute of its path: filters may say otherwise.
+    fn judge_again(&mut self, prefix: IpNet) {
+        let family = Family::of(&prefix);
+        if !self.groups.iter().flatten().any(|group| group.key.export.reads_interface()) {
+            return;
         }
+        self.flush(|_, _| true);
+        self.judge_moved(family, &[prefix]);
+        self.flush_groups(family);
     }
 
     /// Closes and reopens a neighbour's session.

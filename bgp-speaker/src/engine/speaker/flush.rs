@@ -40,8 +40,10 @@ impl Engine {
         if self.route_changes.is_empty() {
             self.reclaim(in_use);
         }
+        let moved = self.kernel.take_moved();
         for family in Family::ALL {
             self.select_routes(family);
+            self.judge_moved(family, &moved);
             self.flush_groups(family);
         }
         self.admit_members();
@@ -60,6 +62,7 @@ impl Engine {
         !self.joins.is_empty()
             || !self.refreshes.is_empty()
             || self.ribs.iter().any(Rib::is_dirty)
+            || self.kernel.has_moved()
             || self.recheck_emptied
             || self.attrs.has_unreferenced()
             || self.is_walking

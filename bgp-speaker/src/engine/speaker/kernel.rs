@@ -4,6 +4,7 @@ use super::Engine;
 use crate::config::{Announcement, Family};
 use crate::engine::kernel::{KernelChange, KernelRoute};
 use crate::engine::rib::{Announced, Path, Source};
+use crate::engine::update_group::UpdateGroup;
 use bgp_proto::{AsPath, NextHop, Origin, PathAttributes, encode_prefix};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -12,24 +13,25 @@ impl Engine {
     /// Others have changed something in the kernel. With `is_all`, this is all that they have.
     pub fn kernel_changed(&mut self, changes: Vec<KernelChange>, is_all: bool) {
         let gone = if is_all { self.kernel.missing_in(&changes) } else { Vec::new() };
-        let mut same = Vec::new();
         for change in gone.into_iter().chain(changes) {
             let (prefix, is_route) = (change.prefix(), matches!(change, KernelChange::Route(..)));
             if !self.kernel.note(change) {
                 continue;
             }
-            let is_same = if is_route { self.take_route(prefix) } else { self.take_network(prefix) };
-            same.extend(is_same.then_some(prefix));
+            if is_route {
+                self.take_route(prefix);
+            } else {
+                self.take_network(prefix);
+            }
         }
-        self.judge_again(&same);
     }
 
     /// What is taken from the kernel is another selection now.
     pub(super) fn take_again(&mut self) {
         let routes: Vec<IpNet> = self.kernel.routes.keys().copied().collect();
         let networks: Vec<IpNet> = self.kernel.networks.keys().copied().collect();
-        routes.into_iter().for_each(|prefix| _ = self.take_route(prefix));
-        networks.into_iter().for_each(|prefix| _ = self.take_network(prefix));
+        routes.into_iter().for_each(|prefix| self.take_route(prefix));
+        networks.into_iter().for_each(|prefix| self.take_network(prefix));
         let yielded: Vec<IpNet> = self.kernel.yielded.iter().copied().collect();
         yielded.into_iter().for_each(|prefix| self.originate(prefix));
         if self.config.kernel_import.is_none() {
@@ -37,8 +39,8 @@ impl Engine {
         }
     }
 
-    /// Puts the path for a route of the kernel in the table or out of it. `true`: it is there as it was.
-    fn take_route(&mut self, prefix: IpNet) -> bool {
+    /// Puts the path for a route of the kernel in the table or out of it.
+    fn take_route(&mut self, prefix: IpNet) {
         let import = self.config.kernel_import.as_ref().filter(|import| import.takes_route(&prefix));
         let taken = import.zip(self.kernel.routes.get(&prefix)).map(|(import, route)| {
             let (local_pref, is_elevated) = import.local_pref(&prefix, route.metric);
@@ -54,22 +56,40 @@ impl Engine {
         if yields && has_route && self.kernel.yielded.insert(prefix) {
             self.originate(prefix);
         }
-        let mut is_same = false;
         for source in [Source::ELEVATED, Source::KERNEL] {
             let wanted = wanted.as_ref().filter(|(wanted, ..)| *wanted == source);
             let wanted = wanted.map(|(_, attributes, next_hop)| (attributes.clone(), *next_hop));
-            is_same |= self.set_own(prefix, source, wanted);
+            self.set_own(prefix, source, wanted);
         }
-        is_same
     }
 
-    fn take_network(&mut self, prefix: IpNet) -> bool {
+    fn take_network(&mut self, prefix: IpNet) {
         let import = self.config.kernel_import.as_ref();
         let is_taken = import
             .zip(self.kernel.networks.get(&prefix))
             .filter(|(import, interface)| import.takes_network(&prefix, interface));
         let wanted = is_taken.map(|(import, _)| (path_attributes(import.local_pref(&prefix, 0).0), None));
-        self.set_own(prefix, Source::NETWORK, wanted)
+        self.set_own(prefix, Source::NETWORK, wanted);
+    }
+
+    /// The way that a route leads is no attribute of its path, and filters may look at it: groups whose filters do are
+    /// to ask them again, unless they are about to do so anyway.
+    pub(super) fn judge_moved(&mut self, family: Family, moved: &[IpNet]) {
+        let rib = &self.ribs[family.index()];
+        let concerned =
+            |group: &&mut UpdateGroup| group.key.family == family && group.key.export.reads_interface();
+        for prefix in moved.iter().filter(|prefix| Family::of(prefix) == family) {
+            let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
+            let length = encode_prefix(*prefix, &mut key);
+            let Some(id) = rib.prefixes.find(&key[..length]).filter(|id| !rib.is_undecided(*id)) else {
+                continue;
+            };
+            self.groups
+                .iter_mut()
+                .flatten()
+                .filter(concerned)
+                .for_each(|group| group.ask_again(id, rib.best(id)));
+        }
     }
 
     /// Puts the path of one of our own sources in the table or out of it. `true`: it is there as it was.

@@ -292,3 +292,134 @@ fn a_restarted_speaker_waits_for_neighbours_before_it_prefers_the_kernel() {
     network.run(crate::config::GracefulRestartConfig::default().selection_deferral + SECOND);
     assert_eq!(best(&network), [BestRoute::Kernel, BestRoute::Kernel]);
 }
+
+#[test]
+fn of_several_paths_the_kernels_is_told_only_if_it_is_the_best() {
+    let with_paths = |mut config: SpeakerConfig| {
+        config.neighbors.values_mut().for_each(|n| n.options.add_paths = crate::config::AddPaths::Both);
+        config
+    };
+    let mut network = Network::new(1);
+    let first = with_paths(SpeakerConfig::numbered(1).reflects(1).clients(&[2, 3]));
+    let first = network.start(importing(first, by_priority()));
+    let clients = [2, 3].map(|number| network.start(with_paths(SpeakerConfig::numbered(number).ibgp(&[1]))));
+    let heard = |network: &Network| -> Vec<Option<u32>> {
+        network.received_paths(clients[1], first).values().map(|route| route.local_pref).collect()
+    };
+    tell(&mut network, first, &[set(POD, dev("cali7", 1024))]);
+    network.converge();
+    assert_eq!(heard(&network), [Some(local_pref_of_priority(1024))]);
+    network.apply(clients[0], |config| *config = config.clone().announces(&[POD]));
+    network.converge();
+    assert_eq!(heard(&network), [Some(100)]);
+    tell(&mut network, first, &[set(POD, dev("cali7", 512))]);
+    network.converge();
+    assert_eq!(heard(&network).len(), 2, "an elevated route is a path like others");
+    tell(&mut network, first, &[set(POD, dev("cali7", 1024))]);
+    network.apply(clients[0], |config| config.announcements.clear());
+    network.converge();
+    assert_eq!(heard(&network), [Some(local_pref_of_priority(1024))]);
+    network.engine(first).audit().expect("all counts are true");
+}
+
+/// What the kernel, the operator and a neighbour have for one prefix.
+#[derive(Clone, Copy, Debug, Default)]
+struct Having {
+    /// Its metric, and whether it leads into a tunnel.
+    kernel: Option<(u32, bool)>,
+    is_announced: bool,
+    /// With which LOCAL_PREF.
+    neighbor: Option<u32>,
+}
+
+impl Having {
+    /// Where the best path is from.
+    fn best(&self) -> Option<&'static str> {
+        let priority = |metric| if metric == 0 { 1024 } else { metric };
+        let kernel = self.kernel.map(|(metric, _)| priority(metric)).filter(|priority| *priority < 1024);
+        match (self.neighbor, kernel) {
+            _ if self.is_announced => Some("local"),
+            (Some(local_pref), Some(elevated)) if local_pref_of_priority(elevated) > local_pref => {
+                Some("kernel")
+            }
+            (Some(_), _) => Some("10.0.0.2"),
+            (None, _) => self.kernel.map(|_| "kernel"),
+        }
+    }
+
+    /// Is the reflector's other client told? Routes into tunnels are kept from it.
+    fn is_told(&self) -> bool {
+        match self.best() {
+            Some("kernel") => self.kernel.is_some_and(|(_, is_tunnel)| !is_tunnel),
+            best => best.is_some(),
+        }
+    }
+}
+
+#[test]
+fn whatever_comes_and_goes_the_best_is_told() {
+    let prefixes = ["10.244.7.1/32", "10.244.7.2/32", "fd00:7::1/128"];
+    for seed in 0..40 {
+        let mut network = Network::rough(seed);
+        let [first, second, third] = star(&mut network, 3)[..] else { unreachable!("three were asked for") };
+        network.apply(first, |config| {
+            config.kernel_import = Some(by_priority());
+            let tunnels = Condition::Interface(vec!["*.cali".parse().expect("a pattern")]);
+            config.filters.insert("out".to_owned(), filter([Rule::new(Then::Reject).when(tunnels)]).into());
+            for neighbor in config.neighbors.values_mut() {
+                neighbor.options.export = PolicyRef::Filters(vec!["out".to_owned()]);
+            }
+        });
+        let mut having = [Having::default(); 3];
+        for _ in 0..12 {
+            for _ in 0..=network.dice.below(4) {
+                let which = network.dice.below(3);
+                let (text, one) = (prefixes[which], &mut having[which]);
+                match network.dice.below(6) {
+                    0 => {
+                        one.is_announced = !one.is_announced;
+                        let is_announced = one.is_announced;
+                        network.apply(first, |config| {
+                            _ = config.announcements.remove(&prefix(text));
+                            if is_announced {
+                                *config = config.clone().announces(&[text]);
+                            }
+                        });
+                    }
+                    1 => {
+                        let preferences = [None, Some(100), Some(2_147_482_623), Some(2_147_483_135)];
+                        one.neighbor = preferences[network.dice.below(4)];
+                        let local_pref = one.neighbor;
+                        network.apply(second, |config| {
+                            _ = config.announcements.remove(&prefix(text));
+                            if local_pref.is_some() {
+                                let announcement =
+                                    Announcement { local_pref, ..Announcement::route(prefix(text)) };
+                                config.announcements.insert(announcement.prefix, announcement);
+                            }
+                        });
+                    }
+                    2 => {
+                        one.kernel = None;
+                        tell(&mut network, first, &[gone(text)]);
+                    }
+                    _ => {
+                        let metric = [0, 256, 512, 1024, 2000][network.dice.below(5)];
+                        let is_tunnel = network.dice.percent(30);
+                        one.kernel = Some((metric, is_tunnel));
+                        let device = if is_tunnel { "x.cali" } else { "cali1" };
+                        tell(&mut network, first, &[set(text, dev(device, metric))]);
+                    }
+                }
+            }
+            network.converge();
+            for (text, one) in prefixes.iter().zip(&having) {
+                let best = network.best(first).get(&prefix(text)).map(|route| route.from.clone());
+                assert_eq!(best.as_deref(), one.best(), "seed {seed}: {text} {one:?}");
+                let is_told = network.received(third, first).contains_key(&prefix(text));
+                assert_eq!(is_told, one.is_told(), "seed {seed}: {text} {one:?}");
+            }
+            network.engine(first).audit().expect("all counts are true");
+        }
+    }
+}
