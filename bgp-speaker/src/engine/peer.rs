@@ -19,6 +19,22 @@ const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A session that lasted this long was worth its while: the next retry comes soon again.
 const BACKOFF_FORGET: Duration = Duration::from_secs(30);
+/// A neighbour that has reset the session is back at once, but one that does so all the time is not hurried.
+const BACKOFF_AFTER_RESET: Duration = Duration::from_secs(1);
+
+/// What the end of a session, or of an attempt, says of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// Nothing.
+    Unknown,
+    /// The neighbour has only reset it.
+    Reset,
+    /// One side's OPEN was not what the other one expected: so it will be the next time, unless somebody changes a
+    /// configuration. Where one has just changed, the other side's is about to.
+    Refused,
+    /// It will end the same way again.
+    Same,
+}
 
 /// What the tables need to know of a source of paths. Indexed by [`Source`].
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +138,8 @@ pub struct Peer {
     pub retention: Option<Retention>,
     /// When to connect again.
     pub retry_at: Option<MonoTime>,
+    /// When its configuration last changed in a way that its session depends on.
+    pub changed_at: MonoTime,
     /// In the present state since.
     pub state_since: MonoTime,
     /// Why the last session ended.
@@ -163,6 +181,7 @@ impl Peer {
             established: None,
             retention: None,
             retry_at: None,
+            changed_at: now,
             state_since: now,
             last_error: None,
             established_count: 0,
@@ -227,15 +246,24 @@ impl Peer {
         (at >= since).then(|| at.since(since))
     }
 
-    /// Plans the next attempt, and says when: longer each time, until a session lasted. `is_persistent`: an immediate
-    /// attempt would only end in the same way.
-    pub fn schedule_retry(&mut self, now: MonoTime, is_persistent: bool) -> MonoTime {
+    /// Its session is to come up anew with another configuration: what failed before may work now.
+    pub fn note_change(&mut self, now: MonoTime) {
+        self.changed_at = now;
+        self.backoff.next = BACKOFF_MIN;
+    }
+
+    /// Plans the next attempt, and says when: longer each time, until a session lasted.
+    pub fn schedule_retry(&mut self, now: MonoTime, prospect: Prospect) -> MonoTime {
         let has_lasted = |established: &Established| now.since(established.since) >= BACKOFF_FORGET;
-        if is_persistent {
-            self.backoff.next = BACKOFF_MAX;
-        } else if self.established.as_ref().is_some_and(has_lasted) {
-            self.backoff.next = BACKOFF_MIN;
-        }
+        let is_new = now.since(self.changed_at) < BACKOFF_FORGET;
+        let next = self.backoff.next;
+        self.backoff.next = match prospect {
+            Prospect::Same => BACKOFF_MAX,
+            Prospect::Refused if !is_new => BACKOFF_MAX,
+            Prospect::Reset => next.min(BACKOFF_AFTER_RESET),
+            _ if self.established.as_ref().is_some_and(has_lasted) => BACKOFF_MIN,
+            Prospect::Refused | Prospect::Unknown => next,
+        };
         let at = now + self.backoff.next_delay();
         self.retry_at = Some(at);
         at

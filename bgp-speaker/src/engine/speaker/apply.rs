@@ -162,6 +162,7 @@ impl Engine {
 
     fn start_soon(&mut self, now: MonoTime, source: Source) {
         if let Some(peer) = self.peer_mut(source) {
+            peer.note_change(now);
             peer.retry_at = Some(now);
             self.deadlines.arm(crate::engine::deadlines::Owner::Peer(source), now);
         }

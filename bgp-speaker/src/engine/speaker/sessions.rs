@@ -7,7 +7,7 @@ use crate::engine::conn::ConnId;
 use crate::engine::deadlines::Owner;
 use crate::engine::negotiate::{LocalSide, Negotiated, RestartFlags, local_open, negotiate};
 use crate::engine::next_hop::SelfAddresses;
-use crate::engine::peer::{Established, Peer, Retention};
+use crate::engine::peer::{Established, Peer, Prospect, Retention};
 use crate::engine::readvertise::{Relation, is_reflected, is_told_alike};
 use crate::engine::rib::{Change, Source};
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
@@ -162,6 +162,7 @@ impl Engine {
         }
         let Some(peer) = self.peer_mut(source) else { return };
         peer.retention.iter_mut().for_each(|retention| retention.closed_by_us = true);
+        peer.note_change(now);
         if peer.connects() {
             peer.retry_at = Some(now);
             self.deadlines.arm(Owner::Peer(source), now);
@@ -456,7 +457,7 @@ impl Engine {
         let is_planned =
             peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
         if !stopping && peer.connects() && !has_other && !is_planned {
-            let at = peer.schedule_retry(now, is_persistent(&reason));
+            let at = peer.schedule_retry(now, prospect(&reason));
             self.deadlines.arm(Owner::Peer(source), at);
         }
         let Some(peer) = self.peer_mut(source) else { return };
@@ -607,12 +608,20 @@ fn is_open_error(reason: &DownReason) -> bool {
         if n.hard_reset_reason().as_ref().unwrap_or(n).code == NotificationCode::OPEN_MESSAGE_ERROR.0)
 }
 
-/// Will the next attempt most likely end the same way, unless somebody changes a configuration?
-fn is_persistent(reason: &DownReason) -> bool {
-    is_open_error(reason)
-        || matches!(reason, DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) if {
-            let reason = n.hard_reset_reason();
-            let n = reason.as_ref().unwrap_or(n);
-            n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES
-        })
+/// What is to be expected of the next attempt?
+fn prospect(reason: &DownReason) -> Prospect {
+    let (DownReason::NotificationReceived(n) | DownReason::NotificationSent(n)) = reason else {
+        return Prospect::Unknown;
+    };
+    let inner = n.hard_reset_reason();
+    let n = inner.as_ref().unwrap_or(n);
+    match (n.code, n.subcode) {
+        _ if is_open_error(reason) => Prospect::Refused,
+        (code, _) if code != NotificationCode::CEASE.0 => Prospect::Unknown,
+        (_, subcode::cease::MAXIMUM_PREFIXES) => Prospect::Same,
+        (_, subcode::cease::ADMINISTRATIVE_RESET | subcode::cease::OTHER_CONFIGURATION_CHANGE) => {
+            Prospect::Reset
+        }
+        _ => Prospect::Unknown,
+    }
 }
