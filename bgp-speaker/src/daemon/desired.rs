@@ -294,16 +294,8 @@ impl Desired {
     /// Reads the file again and makes it so. On any error everything stays as it is.
     pub(crate) async fn reload(&mut self) -> Result<Reloaded, DesiredError> {
         let new = self.read()?;
-        let old = &self.in_force;
-        let after_restart = [
-            ("admin", old.admin != new.admin),
-            ("bird_status", old.bird_status != new.bird_status),
-            ("fib", old.fib != new.fib),
-            ("etcd", old.etcd != new.etcd),
-        ];
-        let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
-        let after_restart = after_restart.collect();
-        let new = until_restart(old, new);
+        let after_restart = waiting_for_restart(&self.in_force, &new);
+        let new = until_restart(&self.in_force, new);
         let base = self.base_of(&new)?;
         let steps = self.move_to(base, new.handover_time).await?;
         self.in_force = new;
@@ -404,11 +396,24 @@ impl Desired {
         let steps = self.handle.plan(next).await?;
         let mut plan = PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps);
         plan.handover = handover;
+        let after_restart = waiting_for_restart(&self.in_force, file);
+        plan.after_restart = after_restart.into_iter().map(str::to_owned).collect();
         if let Some(model) = &self.model {
             model.describe(&mut plan, &file.speaker);
         }
         Ok(plan)
     }
+}
+
+/// Sections that differ, and take effect at the next start only.
+fn waiting_for_restart(in_force: &FileConfig, new: &FileConfig) -> Vec<&'static str> {
+    let sections = [
+        ("admin", in_force.admin != new.admin),
+        ("bird_status", in_force.bird_status != new.bird_status),
+        ("fib", in_force.fib != new.fib),
+        ("etcd", in_force.etcd != new.etcd),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
 
 /// What a new file can change without a restart. Sections that wait for one keep the values that are in force, so that

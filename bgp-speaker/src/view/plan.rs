@@ -36,6 +36,10 @@ pub struct PlanView {
     pub host_routes: Vec<PlannedHostRoute>,
     /// How to get there from what is in force.
     pub steps: Vec<Step>,
+    /// Sections of the file that differ from those in force and wait for the next start: nothing above follows from
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_restart: Vec<String>,
     /// What would stay for a while, so that others can take its place first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<HandoverView>,
@@ -146,6 +150,7 @@ impl PlanView {
             fib_rejected: rules.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(rules),
             steps,
+            after_restart: Vec::new(),
             handover: None,
         }
     }

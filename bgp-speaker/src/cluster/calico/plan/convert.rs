@@ -57,6 +57,7 @@ impl Plan {
             fib_rejected: self.fib.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(&self.fib),
             steps,
+            after_restart: Vec::new(),
             handover: None,
         }
     }
