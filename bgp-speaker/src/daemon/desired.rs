@@ -154,31 +154,38 @@ impl Desired {
         let target = self.with_overlay(&base);
         let moved = self.handover_to(&target, limit).await?;
         let steps = match &moved {
-            Some((handover, _)) => self.handle.apply(handover.applied_to(target)).await?,
+            Some(handover) => self.handle.apply(handover.applied_to(target)).await?,
             None => self.handle.apply(target).await?,
         };
-        if let Some((handover, members)) = moved {
-            (self.handover, self.members) = (handover, members);
+        if let Some(handover) = moved {
+            self.handover = handover;
             if !self.handover.is_empty() {
                 self.log_handover(limit);
                 self.handover_begins.notify_one();
             }
+        }
+        if !self.base.neighbors.keys().eq(base.neighbors.keys()) {
+            self.members = self.members_now();
         }
         self.base = base;
         self.changed_at = SystemTime::now();
         Ok(steps)
     }
 
-    /// What would stay on top of this target, and the members of the cluster; `None`: nothing is removed.
+    fn members_now(&self) -> BTreeSet<IpAddr> {
+        self.model.as_ref().map(Model::members).unwrap_or_default()
+    }
+
+    /// What would stay on top of this target; `None`: nothing is removed.
     async fn handover_to(
         &self,
         target: &SpeakerConfig,
         limit: Duration,
-    ) -> Result<Option<(Handover, BTreeSet<IpAddr>)>, DesiredError> {
+    ) -> Result<Option<Handover>, DesiredError> {
         if !self.handover.is_concerned(&self.base, target) {
             return Ok(None);
         }
-        let members = self.model.as_ref().map(Model::members).unwrap_or_default();
+        let members = self.members_now();
         let old = self.with_overlay(&self.base);
         let change = Change { old: &old, new: target, members_before: &self.members, members: &members };
         let mut handover = self.handover.clone();
@@ -187,7 +194,7 @@ impl Desired {
         if !handover.is_empty() {
             handover.advance(&self.seen(&handover).await?, limit, now);
         }
-        Ok(Some((handover, members)))
+        Ok(Some(handover))
     }
 
     async fn seen(&self, handover: &Handover) -> Result<Seen, DesiredError> {
@@ -387,7 +394,7 @@ impl Desired {
         let limit = file.handover_time;
         let moved = self.handover_to(&speaker, limit).await?;
         let (next, handover) = match moved {
-            Some((handover, _)) => {
+            Some(handover) => {
                 let view = handover.view(&speaker, limit, self.started.elapsed());
                 (handover.applied_to(speaker.clone()), view)
             }
