@@ -154,31 +154,38 @@ impl Desired {
         let target = self.with_overlay(&base);
         let moved = self.handover_to(&target, limit).await?;
         let steps = match &moved {
-            Some((handover, _)) => self.handle.apply(handover.applied_to(target)).await?,
+            Some(handover) => self.handle.apply(handover.applied_to(target)).await?,
             None => self.handle.apply(target).await?,
         };
-        if let Some((handover, members)) = moved {
-            (self.handover, self.members) = (handover, members);
+        if let Some(handover) = moved {
+            self.handover = handover;
             if !self.handover.is_empty() {
                 self.log_handover(limit);
                 self.handover_begins.notify_one();
             }
+        }
+        if !self.base.neighbors.keys().eq(base.neighbors.keys()) {
+            self.members = self.members_now();
         }
         self.base = base;
         self.changed_at = SystemTime::now();
         Ok(steps)
     }
 
-    /// What would stay on top of this target, and the members of the cluster; `None`: nothing is removed.
+    fn members_now(&self) -> BTreeSet<IpAddr> {
+        self.model.as_ref().map(Model::members).unwrap_or_default()
+    }
+
+    /// What would stay on top of this target; `None`: nothing is removed.
     async fn handover_to(
         &self,
         target: &SpeakerConfig,
         limit: Duration,
-    ) -> Result<Option<(Handover, BTreeSet<IpAddr>)>, DesiredError> {
+    ) -> Result<Option<Handover>, DesiredError> {
         if !self.handover.is_concerned(&self.base, target) {
             return Ok(None);
         }
-        let members = self.model.as_ref().map(Model::members).unwrap_or_default();
+        let members = self.members_now();
         let old = self.with_overlay(&self.base);
         let change = Change { old: &old, new: target, members_before: &self.members, members: &members };
         let mut handover = self.handover.clone();
@@ -187,7 +194,7 @@ impl Desired {
         if !handover.is_empty() {
             handover.advance(&self.seen(&handover).await?, limit, now);
         }
-        Ok(Some((handover, members)))
+        Ok(Some(handover))
     }
 
     async fn seen(&self, handover: &Handover) -> Result<Seen, DesiredError> {
@@ -294,16 +301,8 @@ impl Desired {
     /// Reads the file again and makes it so. On any error everything stays as it is.
     pub(crate) async fn reload(&mut self) -> Result<Reloaded, DesiredError> {
         let new = self.read()?;
-        let old = &self.in_force;
-        let after_restart = [
-            ("admin", old.admin != new.admin),
-            ("bird_status", old.bird_status != new.bird_status),
-            ("fib", old.fib != new.fib),
-            ("etcd", old.etcd != new.etcd),
-        ];
-        let after_restart = after_restart.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name);
-        let after_restart = after_restart.collect();
-        let new = until_restart(old, new);
+        let after_restart = waiting_for_restart(&self.in_force, &new);
+        let new = until_restart(&self.in_force, new);
         let base = self.base_of(&new)?;
         let steps = self.move_to(base, new.handover_time).await?;
         self.in_force = new;
@@ -395,7 +394,7 @@ impl Desired {
         let limit = file.handover_time;
         let moved = self.handover_to(&speaker, limit).await?;
         let (next, handover) = match moved {
-            Some((handover, _)) => {
+            Some(handover) => {
                 let view = handover.view(&speaker, limit, self.started.elapsed());
                 (handover.applied_to(speaker.clone()), view)
             }
@@ -404,11 +403,24 @@ impl Desired {
         let steps = self.handle.plan(next).await?;
         let mut plan = PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps);
         plan.handover = handover;
+        let after_restart = waiting_for_restart(&self.in_force, file);
+        plan.after_restart = after_restart.into_iter().map(str::to_owned).collect();
         if let Some(model) = &self.model {
             model.describe(&mut plan, &file.speaker);
         }
         Ok(plan)
     }
+}
+
+/// Sections that differ, and take effect at the next start only.
+fn waiting_for_restart(in_force: &FileConfig, new: &FileConfig) -> Vec<&'static str> {
+    let sections = [
+        ("admin", in_force.admin != new.admin),
+        ("bird_status", in_force.bird_status != new.bird_status),
+        ("fib", in_force.fib != new.fib),
+        ("etcd", in_force.etcd != new.etcd),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
 
 /// What a new file can change without a restart. Sections that wait for one keep the values that are in force, so that

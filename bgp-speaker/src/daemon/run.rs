@@ -29,6 +29,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time between two looks at what stays until others have taken its place.
 const HANDOVER_LOOK: Duration = Duration::from_millis(200);
+/// The same after a failure.
+const HANDOVER_RETRY: Duration = Duration::from_secs(5);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -204,13 +206,17 @@ async fn hand_over(admin: Arc<Admin>) {
     let begins = admin.desired.lock().await.handover_begins();
     loop {
         begins.notified().await;
+        let mut pause = HANDOVER_LOOK;
         loop {
-            tokio::time::sleep(HANDOVER_LOOK).await;
-            match admin.desired.lock().await.advance().await {
-                Ok(true) => {}
+            tokio::time::sleep(pause).await;
+            pause = match admin.desired.lock().await.advance().await {
+                Ok(true) => HANDOVER_LOOK,
                 Ok(false) => break,
-                Err(error) => tracing::warn!(%error, "what was held stays, and is looked at again"),
-            }
+                Err(error) => {
+                    tracing::warn!(%error, "what is held stays for now");
+                    HANDOVER_RETRY
+                }
+            };
         }
     }
 }

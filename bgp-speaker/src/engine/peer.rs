@@ -18,7 +18,6 @@ use std::time::Duration;
 
 /// A session that lasted this long was worth its while: the next retry comes soon again.
 const BACKOFF_FORGET: Duration = Duration::from_secs(30);
-
 /// What the tables need to know of a source of paths. Indexed by [`Source`].
 #[derive(Clone, Copy, Debug)]
 pub struct SourceInfo {
@@ -121,6 +120,8 @@ pub struct Peer {
     pub retention: Option<Retention>,
     /// When to connect again.
     pub retry_at: Option<MonoTime>,
+    /// When its configuration last changed in a way that its session depends on.
+    pub changed_at: MonoTime,
     /// In the present state since.
     pub state_since: MonoTime,
     /// Why the last session ended.
@@ -136,8 +137,6 @@ pub struct Peer {
     /// Messages received that were not as they should be.
     pub malformed_count: u64,
     backoff: Backoff,
-    /// When the back-off was last made short because of how a session ended.
-    forgave_at: Option<MonoTime>,
 }
 
 impl Peer {
@@ -166,6 +165,7 @@ impl Peer {
             established: None,
             retention: None,
             retry_at: None,
+            changed_at: now,
             state_since: now,
             last_error: None,
             established_count: 0,
@@ -174,7 +174,6 @@ impl Peer {
             messages_sent: MessageCounts::default(),
             malformed_count: 0,
             backoff: Backoff::new(seed),
-            forgave_at: None,
         }
     }
 
@@ -232,29 +231,24 @@ impl Peer {
         (at >= since).then(|| at.since(since))
     }
 
-    /// Plans an attempt for now, if we are to connect. Whatever earlier ones have failed of may be different.
+    /// Plans an attempt for now, if we are to connect, with another configuration: what failed before may work now.
     pub fn connect_soon(&mut self, now: MonoTime) {
+        self.changed_at = now;
+        self.backoff.forget();
         if self.connects() {
-            self.backoff.forget();
             self.retry_at = Some(now);
         }
     }
 
-    /// Plans the next attempt, and says when: longer each time, until a session has lasted, or has ended because of another
-    /// configuration.
+    /// Plans the next attempt, and says when: longer each time, until a session has lasted, or was only reset.
     pub fn schedule_retry(&mut self, now: MonoTime, outlook: Outlook) -> MonoTime {
-        let Some(established) = &self.established else { return self.retry_after(now, outlook) };
-        let has_lasted = now.since(established.since) >= BACKOFF_FORGET;
-        // Not as often as a neighbour likes (RFC 4271 §8.1, DampPeerOscillations).
-        let may_forget = self.forgave_at.is_none_or(|at| now.since(at) >= BACKOFF_FORGET);
-        if has_lasted || outlook == Outlook::Other && may_forget {
-            self.forgave_at = Some(now);
+        if self.established.as_ref().is_some_and(|established| now.since(established.since) >= BACKOFF_FORGET)
+        {
             self.backoff.forget();
         }
-        self.retry_after(now, outlook)
-    }
-
-    fn retry_after(&mut self, now: MonoTime, outlook: Outlook) -> MonoTime {
+        // The other side's configuration is about to change, where ours just has.
+        let is_new = now.since(self.changed_at) < BACKOFF_FORGET;
+        let outlook = if outlook == Outlook::Refused && is_new { Outlook::Unknown } else { outlook };
         let at = now + self.backoff.next_delay(outlook);
         self.retry_at = Some(at);
         at

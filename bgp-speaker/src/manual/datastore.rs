@@ -43,7 +43,8 @@
 //! **`registry`** needs nothing but etcd: each node registers itself, and forms a mesh with all that did, or is a client
 //! of those with a `[reflector]` section. [`crate::cluster::registry`] has the schema. A node needs `addresses`, or a
 //! specific address in `listen`. `zone` tells where it is; a zone with reflectors of its own does without others.
-//! `lease` (60 s) is how long a node that died is still listed; one that leaves (`drain`) is gone at once.
+//! `lease` (60 s) is how long a node that died is still listed; one that leaves (`drain`) is gone at once. A key that
+//! somebody deletes while its node lives is put back at once.
 //! `bgp-speaker node list` and `node show NAME` print who is registered. Of two nodes with one name the first is
 //! registered; the other one says so in its `status`, and is registered when the first is gone.
 //!

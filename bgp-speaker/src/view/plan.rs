@@ -39,6 +39,10 @@ pub struct PlanView {
     pub kernel_import: Option<String>,
     /// How to get there from what is in force.
     pub steps: Vec<Step>,
+    /// Sections of the file that differ from those in force and wait for the next start: nothing above follows from
+    /// them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_restart: Vec<String>,
     /// What would stay for a while, so that others can take its place first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<HandoverView>,
@@ -150,6 +154,7 @@ impl PlanView {
             host_routes: PlannedHostRoute::of(rules),
             kernel_import: config.kernel_import.as_ref().map(ToString::to_string),
             steps,
+            after_restart: Vec::new(),
             handover: None,
         }
     }

@@ -2,10 +2,13 @@
 
 use super::backoff::Backoff;
 use super::connect::{EtcdError, EtcdOptions, connect, in_time};
-use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp, WatchOptions};
+use etcd_client::{
+    Client, Compare, CompareOp, Event, PutOptions, ResponseHeader, Txn, TxnOp, WatchOptions, WatchStream,
+};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How often in the life of a lease it is renewed.
 const RENEWALS: u32 = 3;
@@ -106,12 +109,24 @@ impl Keeper {
         self.leases.send_replace(Some(lease));
         // Nobody was quicker. Where there is no key, that is 0.
         let as_found = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, found);
-        self.put(&mut client, lease, as_found).await?;
+        let revision = self.put(&mut client, lease, as_found).await?;
         tracing::info!(key = self.key, time_to_live = seconds, "registered");
         *backoff = Backoff::new();
+        let mut watch = self.watch(&mut client, revision + 1).await?;
         let (mut keeper, mut answers) = in_time(&self.options, client.lease_keep_alive(lease)).await?;
+        let mut renewal = Instant::now() + self.time_to_live / RENEWALS;
         loop {
             tokio::select! {
+                events = next_events(&self.options, &mut watch) => {
+                    // Our own changes come along too.
+                    let is_foreign = |event: &Event| event.kv().is_none_or(|kv| kv.lease() != lease);
+                    if events?.last().is_some_and(is_foreign) {
+                        tracing::warn!(key = self.key, "somebody has removed or replaced this node's key");
+                        let is_free = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, 0);
+                        self.put(&mut client, lease, is_free).await?;
+                        tracing::info!(key = self.key, "registered again");
+                    }
+                }
                 changed = self.values.changed() => {
                     if changed.is_err() {
                         return Ok(());
@@ -119,7 +134,8 @@ impl Keeper {
                     let still_ours = Compare::lease(self.key.as_str(), CompareOp::Equal, lease);
                     self.put(&mut client, lease, still_ours).await?;
                 }
-                () = tokio::time::sleep(self.time_to_live / RENEWALS) => {
+                () = tokio::time::sleep_until(renewal) => {
+                    renewal = Instant::now() + self.time_to_live / RENEWALS;
                     in_time(&self.options, keeper.keep_alive()).await?;
                     let answer = in_time(&self.options, answers.message()).await?;
                     if answer.is_none_or(|answer| answer.ttl() <= 0) {
@@ -143,45 +159,51 @@ impl Keeper {
                 key = self.key,
                 "somebody else is registered under this name: waiting until that is gone"
             );
-            let next = response.header().map_or(0, |header| header.revision() + 1);
-            let range = WatchOptions::new().with_start_revision(next);
-            let mut watch = in_time(&self.options, client.watch(self.key.as_str(), Some(range))).await?;
-            loop {
-                let message = tokio::select! {
-                    message = watch.message() => message,
-                    changed = self.values.changed() => match changed {
-                        Ok(()) => break,
-                        Err(_) => return Ok(None),
-                    },
-                };
-                let endpoints = || self.options.endpoints.clone();
-                let message = message.map_err(|source| EtcdError::Etcd { endpoints: endpoints(), source })?;
-                match message {
-                    Some(message) if message.canceled() => {
-                        return Err(EtcdError::Cancelled { reason: message.cancel_reason().to_owned() });
-                    }
-                    Some(message) if message.events().is_empty() => {}
-                    Some(_) => break,
-                    None => {
-                        return Err(EtcdError::Cancelled { reason: "the server closed it".to_owned() });
-                    }
-                }
+            let next = response.header().map_or(0, ResponseHeader::revision) + 1;
+            let mut watch = self.watch(client, next).await?;
+            tokio::select! {
+                events = next_events(&self.options, &mut watch) => drop(events?),
+                changed = self.values.changed() => if changed.is_err() {
+                    return Ok(None);
+                },
             }
         }
     }
 
-    /// Puts the value, if the key is as it should be.
-    async fn put(&mut self, client: &mut Client, lease: i64, when: Compare) -> Result<(), EtcdError> {
+    /// Follows the key from a revision on.
+    async fn watch(&self, client: &mut Client, from: i64) -> Result<WatchStream, EtcdError> {
+        let range = WatchOptions::new().with_start_revision(from);
+        in_time(&self.options, client.watch(self.key.as_str(), Some(range))).await
+    }
+
+    /// Puts the value, if the key is as it should be, and answers the revision of that.
+    async fn put(&mut self, client: &mut Client, lease: i64, when: Compare) -> Result<i64, EtcdError> {
         let value = self.values.borrow_and_update().clone();
         let with_lease = PutOptions::new().with_lease(lease);
         let put = TxnOp::put(self.key.as_str(), value, Some(with_lease));
         let answer = in_time(&self.options, client.txn(Txn::new().when([when]).and_then([put]))).await?;
         if answer.succeeded() {
-            return Ok(());
+            return Ok(answer.header().map_or(0, ResponseHeader::revision));
         }
         // Without its key it is good for nothing, and would expire anyway.
         self.leases.send_replace(None);
         _ = in_time(&self.options, client.lease_revoke(lease)).await;
         Err(EtcdError::Taken { key: self.key.clone() })
+    }
+}
+
+/// The next changes of a key, at least one.
+async fn next_events(options: &EtcdOptions, watch: &mut WatchStream) -> Result<Vec<Event>, EtcdError> {
+    loop {
+        let message = watch.message().await;
+        let broken = |source| EtcdError::Etcd { endpoints: options.endpoints.clone(), source };
+        match message.map_err(broken)? {
+            Some(message) if message.canceled() => {
+                return Err(EtcdError::Cancelled { reason: message.cancel_reason().to_owned() });
+            }
+            Some(message) if message.events().is_empty() => {}
+            Some(message) => return Ok(message.events().to_vec()),
+            None => return Err(EtcdError::Cancelled { reason: "the server closed it".to_owned() }),
+        }
     }
 }

@@ -319,6 +319,49 @@ async fn a_registration_is_kept_alive_changed_and_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_registered_key_that_somebody_deletes_is_put_back_at_once() {
+    let server = TestServer::start().await;
+    let mut watcher = watcher(&server);
+    assert_eq!(listed(&next(&mut watcher).await), []);
+    let registration = register(&server, "1", Duration::from_secs(60));
+    let put = |value: &str| [("/a/n".to_owned(), Some(value.to_owned()))];
+    assert_eq!(changed(&next(&mut watcher).await), put("1"));
+    let mut client = server.client().await;
+    let lease = client.get("/a/n", None).await.unwrap().kvs()[0].lease();
+    for value in ["1", "2"] {
+        if value == "2" {
+            registration.set(value.to_owned());
+            assert_eq!(changed(&next(&mut watcher).await), put(value));
+        }
+        let begin = Instant::now();
+        client.delete("/a/n", None).await.unwrap();
+        let is_back = |update: &Update| changed(update).last() == put(value).last();
+        while !is_back(&next(&mut watcher).await) {}
+        assert!(begin.elapsed() < Duration::from_secs(2), "without the next renewal: {:?}", begin.elapsed());
+    }
+    assert_eq!(client.get("/a/n", None).await.unwrap().kvs()[0].lease(), lease, "under the same lease");
+    registration.withdraw().await.unwrap();
+    let left = client.get("/a/n", None).await.unwrap();
+    assert!(left.kvs().is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_registered_key_that_somebody_takes_is_waited_for() {
+    let server = TestServer::start().await;
+    let mut watcher = watcher(&server);
+    assert_eq!(listed(&next(&mut watcher).await), []);
+    let _registration = register(&server, "1", Duration::from_secs(60));
+    next(&mut watcher).await;
+    let mut client = server.client().await;
+    client.put("/a/n", "other", None).await.unwrap();
+    assert_eq!(changed(&next(&mut watcher).await), [("/a/n".to_owned(), Some("other".to_owned()))]);
+    client.delete("/a/n", None).await.unwrap();
+    let is_back =
+        |update: &Update| changed(update).last().is_some_and(|(_, value)| value.as_deref() == Some("1"));
+    while !is_back(&next(&mut watcher).await) {}
+}
+
+#[tokio::test]
 async fn a_registration_that_nobody_keeps_alive_expires() {
     let server = TestServer::start().await;
     let mut watcher = watcher(&server);

@@ -86,8 +86,14 @@ fn first_start(file: &FileConfig, config: &SpeakerConfig) -> PlanView {
 }
 
 fn render(plan: &PlanView) -> String {
+    let waiting = plan.after_restart.iter().map(|section| {
+        format!(
+            "note: [{section}] is not the running daemon's: what it asks for takes effect at the next start\n"
+        )
+    });
+    let waiting: String = waiting.collect();
     if plan.steps.is_empty() {
-        return "nothing to change\n".to_owned();
+        return format!("nothing to change\n{waiting}");
     }
     let mut text: String = plan.steps.iter().map(|step| format!("{step}\n")).collect();
     let resets =
@@ -96,6 +102,7 @@ fn render(plan: &PlanView) -> String {
     if let Some(held) = &plan.handover {
         text.push_str(&format!("{}\n", handover(held)));
     }
+    text.push_str(&waiting);
     text
 }
 
@@ -115,6 +122,13 @@ mod tests {
             render(&plan),
             "add-session 10.0.0.2\nannounce 192.168.1.0/26\n2 steps, 0 session resets\n"
         );
-        assert_eq!(render(&PlanView { steps: Vec::new(), ..plan }), "nothing to change\n");
+        let after_restart = vec!["etcd".to_owned()];
+        let plan = PlanView { steps: Vec::new(), after_restart, ..plan };
+        assert_eq!(
+            render(&plan),
+            "nothing to change\nnote: [etcd] is not the running daemon's: what it asks for takes effect at the next start\n"
+        );
+        let plan = PlanView { after_restart: Vec::new(), ..plan };
+        assert_eq!(render(&plan), "nothing to change\n");
     }
 }

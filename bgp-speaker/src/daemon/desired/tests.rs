@@ -66,6 +66,10 @@ async fn a_file_that_replaces_a_neighbour_keeps_it_until_the_other_one_is_there(
     let actions = |steps: &[Step]| steps.iter().map(|step| step.action).collect::<Vec<_>>();
     assert_eq!(actions(&planned.steps), [StepAction::HoldSession, StepAction::AddSession]);
     assert_eq!(planned.handover.map(|view| view.at_most_secs), Some(20));
+    assert_eq!(planned.after_restart, [""; 0]);
+    let etcd = "[etcd]\nendpoints = [\"http://127.0.0.1:1\"]\n";
+    let text = neighbor_at(old.listening()[0]) + etcd;
+    assert_eq!(desired.plan_text("bgp.toml", &text).await.unwrap().after_restart, ["etcd"]);
     assert_eq!(actions(&desired.reload().await.unwrap().steps), actions(&planned.steps));
     let held = desired.handover().unwrap();
     assert_eq!((held.sessions.len(), &*held.sessions[0].neighbor), (1, &*old.listening()[0].to_string()));

@@ -263,3 +263,32 @@ fn equal_configurations_do_nothing() {
     network.run(SECOND);
     assert!(network.heard().is_empty());
 }
+
+#[test]
+fn a_new_as_that_the_neighbour_learns_of_a_little_later_costs_no_half_minute() {
+    for is_passive in [false, true] {
+        let mut network = Network::new(1);
+        let (a, b) = super::sessions::pair(&mut network);
+        change(&mut network, b, a, |neighbor| neighbor.passive = is_passive);
+        network.converge();
+        network.run(60 * SECOND);
+        network.apply(a, |config| config.asn = Asn(65009));
+        network.run(2 * SECOND);
+        assert!(!network.is_up(a, b), "one of them expects the old AS still");
+        network.apply(b, |config| config.asn = Asn(65009));
+        network.wait_for("the session", 3 * SECOND, |network| network.is_up(a, b));
+        network.check_model();
+    }
+}
+
+#[test]
+fn a_neighbour_that_is_reset_again_and_again_comes_back_soon_each_time() {
+    let mut network = Network::new(1);
+    let (a, b) = super::sessions::pair(&mut network);
+    change(&mut network, a, b, |neighbor| neighbor.passive = true);
+    for hold_time in 60..80 {
+        network.wait_for("the session", 2 * SECOND, |network| network.is_up(a, b));
+        network.apply(a, |config| config.hold_time_secs = hold_time);
+        assert!(!network.is_up(a, b));
+    }
+}

@@ -59,6 +59,7 @@ impl Plan {
             host_routes: PlannedHostRoute::of(&self.fib),
             kernel_import: Some(self.kernel_import.to_string()),
             steps,
+            after_restart: Vec::new(),
             handover: None,
         }
     }
