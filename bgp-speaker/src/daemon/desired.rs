@@ -6,6 +6,7 @@
 use super::Program;
 use super::cluster::{DatastoreState, Model, ModelError, News};
 use super::file::{FileConfig, FileError, Surroundings};
+use super::wall_clock;
 use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, NeighborId, NeighborRef, SpeakerConfig, Step, resolve};
@@ -116,7 +117,7 @@ impl Desired {
             base,
             registration: None,
             overlay: Overlay::default(),
-            changed_at: SystemTime::now(),
+            changed_at: wall_clock::now(),
         }
     }
 
@@ -130,7 +131,7 @@ impl Desired {
         if base != self.base {
             self.handle.apply(self.with_overlay(&base)).await?;
             self.base = base;
-            self.changed_at = SystemTime::now();
+            self.changed_at = wall_clock::now();
         }
         Ok(())
     }
@@ -190,7 +191,7 @@ impl Desired {
         let base = self.base_of(&new)?;
         let steps = self.handle.apply(self.with_overlay(&base)).await?;
         (self.base, self.in_force) = (base, new);
-        self.changed_at = SystemTime::now();
+        self.changed_at = wall_clock::now();
         if let Some(model) = &mut self.model {
             // It has just been found to be possible; now it counts.
             _ = model.settle(&self.in_force.speaker);
