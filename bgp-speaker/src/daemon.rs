@@ -18,6 +18,7 @@ mod cluster;
 mod desired;
 mod events;
 mod file;
+mod handover;
 mod human;
 mod metrics;
 mod run;

@@ -11,6 +11,7 @@ pub(crate) mod command;
 mod connector;
 mod driver;
 mod durations;
+mod kernel_feed;
 mod listener;
 mod ready;
 mod refusals;

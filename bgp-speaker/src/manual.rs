@@ -7,5 +7,6 @@ pub mod calico;
 pub mod changes;
 pub mod datastore;
 pub mod filters;
+pub mod kernel_import;
 pub mod operations;
 pub mod restart;

@@ -7,9 +7,11 @@ pub use events::{SpeakerEvent, SpeakerEvents};
 pub(crate) use routes::Ticket;
 pub use routes::{RouteChange, RouteSubscription};
 
+#[cfg(feature = "fib")]
+use crate::config::KernelImport;
 use crate::config::{
-    Announcement, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborRef, SpeakerConfig,
-    Step, diff, resolve,
+    Announcement, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborId, NeighborRef,
+    SpeakerConfig, Step, diff, resolve,
 };
 use crate::engine::{Pager, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
@@ -68,6 +70,10 @@ pub enum ApplyError {
     /// A new listening address does not work.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The kernel's routes cannot be followed.
+    #[cfg(feature = "fib")]
+    #[error(transparent)]
+    Kernel(#[from] fib_sync::FibError),
     /// The speaker has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -203,6 +209,13 @@ impl SpeakerBuilder {
         self
     }
 
+    /// Announces routes that other programs put into the kernel.
+    #[cfg(feature = "fib")]
+    pub fn kernel_import(mut self, import: KernelImport) -> Self {
+        self.config.kernel_import = Some(import);
+        self
+    }
+
     /// Starts it on the current tokio runtime. Without a FIB, sockets are opened before the first await, in the network
     /// namespace of the calling thread; with one, the netlink sockets are, and listening sockets once the kernel's
     /// routes are known.
@@ -229,7 +242,19 @@ impl SpeakerBuilder {
         };
         let (sender, commands) = mpsc::channel(crate::io::CHANNEL_CAPACITY);
         let seed = RandomState::new().hash_one(std::process::id());
-        let driver = Driver::new(DriverParts { config: self.config, seed, start, commands })?;
+        let parts = DriverParts {
+            config: self.config,
+            seed,
+            start,
+            commands,
+            // Without a FIB, what an earlier run may have left is not to come back as somebody else's.
+            #[cfg(feature = "fib")]
+            protocol: fib.as_ref().map_or(fib_sync::FibConfig::default().protocol, |(fib, _)| fib.protocol),
+        };
+        #[allow(unused_mut, reason = "mutated with feature fib")]
+        let mut driver = Driver::new(parts)?;
+        #[cfg(feature = "fib")]
+        driver.open_kernel_feed()?;
         let listening = driver.listen_addresses();
         #[cfg(feature = "fib")]
         let rules = driver.fib_rules();
@@ -244,6 +269,8 @@ impl SpeakerBuilder {
             Some((config, fib)) => handle.with_fib(config, fib, rules),
             None => handle,
         };
+        #[cfg(feature = "fib")]
+        driver.take_first_kernel_news().await;
         let driver = tokio::spawn(driver.run());
         Ok(Speaker { handle, driver: Some(driver), listening })
     }
@@ -472,6 +499,15 @@ impl SpeakerHandle {
         }
         let (routes, next) = pager.finish();
         Ok(RouteList { routes, next })
+    }
+
+    /// How many prefixes nobody but these neighbours tells: what would be lost without them. What others told before they
+    /// restarted does not count.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn sole_routes(&self, neighbors: Vec<NeighborId>) -> Result<usize, Stopped> {
+        self.ask(|reply| Command::SoleRoutes(neighbors, reply)).await
     }
 
     /// Counters and gauges.

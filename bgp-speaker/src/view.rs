@@ -3,17 +3,20 @@
 
 mod cursor;
 mod explain;
+mod handover;
 mod plan;
 
 pub(crate) use cursor::PathName;
 pub use cursor::{InvalidCursor, PathsTold, RouteCursor};
 pub use explain::{ExplainView, ExplainedExport, ExplainedPath};
+pub use handover::{HandoverView, HeldSession};
 pub use plan::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
 
 use crate::config::{AddPaths, Family, NeighborRef};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 /// One screen about the speaker.
@@ -39,9 +42,15 @@ pub struct StatusView {
     pub ready: bool,
     /// The kernel, where routes are installed.
     pub fib: Option<FibView>,
+    /// Present when routes of other programs are taken from the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_import: Option<KernelImportView>,
     /// The datastore, where there is one.
     #[serde(default)]
     pub datastore: Option<DatastoreView>,
+    /// What stays for a while, so that others can take its place first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverView>,
 }
 
 /// The datastore's side.
@@ -197,6 +206,12 @@ pub struct NeighborView {
     pub last_error: Option<String>,
     /// Its routes are kept while it restarts (RFC 4724).
     pub restarting: bool,
+    /// It has told all its routes since the session came up, or is taken to have: not every neighbour says so.
+    #[serde(default)]
+    pub told_all: bool,
+    /// It stays only until others have taken its place.
+    #[serde(default)]
+    pub leaving: bool,
     /// It reads too slowly for the shared stream and is served from a bitmap.
     pub slow: bool,
 }
@@ -285,8 +300,11 @@ pub struct RouteView {
     pub family: Family,
     /// Next hop; absent for what we originate.
     pub next_hop: Option<String>,
-    /// The neighbour it came from, or "local".
+    /// The neighbour it came from, "local" or "kernel".
     pub from: String,
+    /// Present with "kernel": what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelRouteView>,
     /// Is it in the Loc-RIB?
     pub best: bool,
     /// "igp", "egp", "incomplete".
@@ -311,6 +329,66 @@ pub struct RouteView {
     pub path_id: Option<u32>,
     /// Kept while its neighbour restarts.
     pub stale: bool,
+}
+
+/// What another program has in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelRouteView {
+    /// The network of an interface's address, and not a route.
+    pub is_network: bool,
+    /// Where it leads out, if that is one interface.
+    pub interface: Option<String>,
+    /// The router it leads to, if that is one.
+    pub gateway: Option<String>,
+    /// As the kernel has it; 0: none.
+    pub metric: u32,
+    /// The protocol id of the program: 3 is `boot`, 4 `static`.
+    pub protocol: u8,
+    /// Packets are dropped.
+    pub is_blackhole: bool,
+}
+
+impl RouteView {
+    /// Where it is from, in words.
+    pub fn source(&self) -> String {
+        match &self.kernel {
+            None => self.from.clone(),
+            Some(kernel) => format!("{}{kernel}", self.from),
+        }
+    }
+}
+
+impl fmt::Display for KernelRouteView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_network {
+            f.write_str(", network of an interface")?;
+        }
+        if self.is_blackhole {
+            f.write_str(", blackhole")?;
+        }
+        if let Some(interface) = &self.interface {
+            write!(f, ", dev {interface}")?;
+        }
+        match self.metric {
+            0 => Ok(()),
+            metric => write!(f, ", metric {metric}"),
+        }
+    }
+}
+
+/// What is taken from the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelImportView {
+    /// Prefixes with a route of another program.
+    pub routes: usize,
+    /// Networks of interfaces.
+    pub networks: usize,
+    /// Routes for which there was no room.
+    pub refused: usize,
+    /// How often the kernel was read.
+    pub readings: u64,
+    /// Why it could not be read the last time.
+    pub last_error: Option<String>,
 }
 
 /// Counters and gauges for an exporter. Nothing here grows with prefixes; `neighbors` grows with sessions.

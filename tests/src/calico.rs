@@ -9,5 +9,5 @@ mod data;
 mod stage;
 
 pub use bird::{BirdSession, CalicoBird};
-pub use data::{CalicoData, CalicoNode, POOL_V4, POOL_V6, resource, resource_key};
+pub use data::{CalicoData, CalicoNode, Change, POOL_V4, POOL_V6, resource, resource_key};
 pub use stage::{Runs, Stage, node_file};

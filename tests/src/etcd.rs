@@ -1,4 +1,4 @@
-//! A real etcd inside a namespace.
+//! A real etcd inside a namespace: the one on `PATH`, or the one that `$BGP_LAB_ETCD` names, to try another version.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,6 +15,8 @@ use crate::process::Process;
 use crate::wait::{secs, wait_until};
 
 const CLIENT_PORT: u16 = 2379;
+/// Names the program to run.
+const PROGRAM_VARIABLE: &str = "BGP_LAB_ETCD";
 
 /// One etcd server with its data.
 #[derive(Debug)]
@@ -30,13 +32,13 @@ impl Etcd {
     /// Starts an empty one on a node.
     ///
     /// # Errors
-    /// [`LabError::Missing`] if it is not installed.
+    /// [`LabError::Missing`] if none is installed; another one if there is none where `$BGP_LAB_ETCD` says.
     pub fn start(lab: &Lab, node: &Node) -> Result<Etcd, LabError> {
         let mut etcd = Etcd {
             namespace: node.namespace.clone(),
             address: node.v4.into(),
             folder: lab.subfolder(&node.name)?,
-            program: need_program("etcd", "etcd-server")?,
+            program: program()?,
             process: None,
         };
         etcd.restart()?;
@@ -73,7 +75,37 @@ impl Etcd {
         Ok(())
     }
 
+    /// Somebody who writes to it, also while it does not run: then that is an error.
+    #[must_use]
+    pub fn writer(&self) -> EtcdWriter {
+        EtcdWriter { namespace: self.namespace.clone() }
+    }
+
     /// Puts keys, or deletes those without a value, in one transaction. Returns the revision.
+    ///
+    /// # Errors
+    /// If etcd does not take them.
+    pub fn write(&self, changes: &[(String, Option<Value>)]) -> Result<i64, LabError> {
+        self.writer().write(changes)
+    }
+
+    /// Forgets what was before this revision.
+    ///
+    /// # Errors
+    /// If etcd refuses.
+    pub fn compact(&self, revision: i64) -> Result<(), LabError> {
+        self.writer().with_client(async |mut client| client.compact(revision, None).await.map(drop))
+    }
+}
+
+/// A client on the host of an etcd.
+#[derive(Clone, Debug)]
+pub struct EtcdWriter {
+    namespace: Namespace,
+}
+
+impl EtcdWriter {
+    /// As [`Etcd::write`].
     ///
     /// # Errors
     /// If etcd does not take them.
@@ -89,14 +121,6 @@ impl Etcd {
             let answer = client.txn(Txn::new().and_then(operations)).await?;
             Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
         })
-    }
-
-    /// Forgets what was before this revision.
-    ///
-    /// # Errors
-    /// If etcd refuses.
-    pub fn compact(&self, revision: i64) -> Result<(), LabError> {
-        self.with_client(async |mut client| client.compact(revision, None).await.map(drop))
     }
 
     fn with_client<T: Send>(
@@ -120,6 +144,20 @@ impl Etcd {
             runtime.block_on(exchange).map_err(failed)
         })?
     }
+}
+
+/// Whoever asks for a certain etcd must not be told that tests were skipped without it.
+fn program() -> Result<PathBuf, LabError> {
+    let Some(named) = std::env::var_os(PROGRAM_VARIABLE) else { return need_program("etcd", "etcd-server") };
+    let path = PathBuf::from(named);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(LabError::Unexpected {
+        what: format!("${PROGRAM_VARIABLE}"),
+        expected: "the path of an etcd".into(),
+        seen: format!("no file {}", path.display()),
+    })
 }
 
 /// Waits until a key of a daemon's `status --json` has a value; for what takes its time after an outage of etcd.

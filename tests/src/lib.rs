@@ -26,6 +26,7 @@
 //! | `BGP_LAB_REQUIRE=1` | a skip is a failure |
 //! | `BGP_LAB_SKIPS=FILE` | append one line per skipped test |
 //! | `BGP_LAB_KEEP=1` | keep logs and configurations of successful labs too |
+//! | `BGP_LAB_ETCD=FILE` | this etcd, instead of the one on `PATH`; also for the tests of `bgp-speaker` |
 //! | `BGP_SPEAKER_BIN`, `ROUTE_REFLECTOR_BIN` | our daemons, instead of those in the build folder |
 //!
 //! What does not belong here: what a correct answer is (that is in the tests and in [`scenario`]), and any code of the

@@ -3,6 +3,7 @@
 //! every other; after each step every kernel holds what the data say.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use bgp_lab::calico::{Stage, resource, resource_key};
 use bgp_lab::cluster::{CLUSTER_AS, host_node};
@@ -10,7 +11,8 @@ use bgp_lab::daemons::frr::Frr;
 use bgp_lab::etcd::wait_status;
 use bgp_lab::harness::lab_test;
 use bgp_lab::{
-    Daemon, Lab, LabError, PeerRole, RouteSpec, SpeakerSpec, secs, wait_established, wait_routes, wait_until,
+    Daemon, Lab, LabError, PeerRole, Pod, RouteSpec, SpeakerSpec, secs, wait_established, wait_routes,
+    wait_until,
 };
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -23,7 +25,9 @@ const OUTSIDE: &str = "203.0.113.0/24";
 const OTHER_AS: u32 = 64600;
 /// Of the sessions within the cluster, in the end.
 const PASSWORD: &str = "kept-to-ourselves";
-const PATIENCE: std::time::Duration = secs(40);
+const PATIENCE: Duration = secs(40);
+/// How long etcd is gone.
+const OUTAGE: Duration = secs(60);
 
 #[test]
 fn the_life_of_a_calico_cluster() {
@@ -33,8 +37,8 @@ fn the_life_of_a_calico_cluster() {
         blocks_and_borrowed_addresses(&mut stage)?;
         reflectors_instead_of_the_mesh(&mut stage)?;
         outage_of_etcd(&mut stage)?;
-        let mut router = a_router_outside(&mut stage)?;
-        another_as(&mut stage, &mut router)?;
+        let (mut router, outside) = a_router_outside(&mut stage)?;
+        another_as(&mut stage, &mut router, &outside)?;
         a_password(&mut stage)
     });
 }
@@ -123,26 +127,34 @@ fn reflectors_instead_of_the_mesh(stage: &mut Stage<'_>) -> Result<(), LabError>
     stage.data.has_reflector_peer = true;
     stage.write(&[resource("BGPPeer", "reflectors", peer)])?;
     for name in ["node-c", "node-d"] {
-        // BIRD knows the session by another name now: it closes it, and drops the routes, until it has the new one.
-        stage.part("node-e", name)?;
         stage.change_node(name, |node| {
             node.labels.insert("route-reflector".into(), "true".into());
             node.cluster_id = Some([244, 0, 0, 1].into());
         })?;
+        wait_until(&format!("{name} to reflect"), PATIENCE, || {
+            let status = stage.ask(name, "status").map_err(|error| error.to_string())?;
+            if status["cluster_id"] == "244.0.0.1" { Ok(()) } else { Err(status.to_string()) }
+        })?;
+        stage.wait_ours()?;
+        stage.check(&format!("{name} is a reflector, and confd has not told BIRD yet"))?;
+        // BIRD is told of a session `Node_..` in place of `Mesh_..`. To BIRD a protocol with another name is another
+        // protocol: it stops the old one and flushes its routes before the new one even connects.
+        stage.part("node-e", name)?;
         stage.configure_bird()?;
         stage.wait_bird()?;
-        stage.wait_ours()?;
-        stage.check_kernels()?;
         stage.rejoin("node-e", name)?;
+        stage.wait_ours()?;
         stage.check(&format!("{name} is a reflector"))?;
     }
     stage.data.has_mesh = false;
     let off = json!({"logSeverityScreen": "Info", "nodeToNodeMeshEnabled": false});
     stage.write(&[resource("BGPConfiguration", "default", off)])?;
-    stage.wait_ours()?;
     stage.wait_bird()?;
-    let sessions = stage.ask("node-a", "neighbors")?;
-    assert_eq!(sessions.as_array().map(Vec::len), Some(4), "two reflectors, both families: {sessions}");
+    wait_until("two reflectors, both families, and nobody else", PATIENCE, || {
+        let sessions = stage.ask("node-a", "neighbors").map_err(|error| error.to_string())?;
+        if sessions.as_array().map(Vec::len) == Some(4) { Ok(()) } else { Err(sessions.to_string()) }
+    })?;
+    stage.wait_ours()?;
     stage.check("the mesh is off")
 }
 
@@ -154,15 +166,31 @@ fn outage_of_etcd(stage: &mut Stage<'_>) -> Result<(), LabError> {
         Ok::<_, LabError>(())
     };
     stage.etcd.stop();
+    let begin = Instant::now();
     is_up(stage, false)?;
     stage.check("etcd is gone")?;
 
-    stage.our("node-b").kill();
-    stage.our("node-b").start()?;
-    stage.wait_ours()?;
-    stage.check("a node was killed and has started without etcd")?;
+    for (name, what) in [("node-b", "a node"), ("node-c", "a reflector")] {
+        stage.our(name).kill();
+        stage.our(name).start()?;
+        stage.wait_ours()?;
+        stage.check(&format!("{what} was killed and has started without etcd"))?;
+    }
+    wait_until("a minute without etcd", OUTAGE + PATIENCE, || {
+        if begin.elapsed() >= OUTAGE { Ok(()) } else { Err(format!("{:?}", begin.elapsed())) }
+    })?;
+    is_up(stage, false)?;
+    stage.check("etcd was gone for a minute")?;
 
+    // Somebody has waited for its return, and is quicker than our nodes.
+    let pending = net("192.168.103.0/26");
+    let (writer, changes) = (stage.etcd.writer(), stage.data.claim_changes("node-c", pending));
+    let written = std::thread::spawn(move || {
+        wait_until("etcd to take what was pending", PATIENCE, || writer.write(&changes))
+    });
     stage.etcd.restart()?;
+    written.join().expect("the writer")?;
+    stage.configure_bird()?;
     // Nobody can have seen this as it happened.
     let block = net("192.168.102.0/26");
     stage.data.claim(&stage.etcd, "node-a", block)?;
@@ -171,14 +199,17 @@ fn outage_of_etcd(stage: &mut Stage<'_>) -> Result<(), LabError> {
     is_up(stage, true)?;
     stage.check("etcd is back, compacted")?;
 
-    stage.data.release(&stage.etcd, block)?;
+    for block in [block, pending] {
+        stage.data.release(&stage.etcd, block)?;
+    }
     let revision = stage.etcd.write(&[])?;
     stage.etcd.compact(revision)?;
+    stage.configure_bird()?;
     stage.check("etcd was compacted while it was followed")
 }
 
 /// eBGP of two nodes with a router outside, and filters in both directions.
-fn a_router_outside(stage: &mut Stage<'_>) -> Result<Frr, LabError> {
+fn a_router_outside(stage: &mut Stage<'_>) -> Result<(Frr, Pod), LabError> {
     let host = host_node(stage.lab, &stage.switch, "router", 50)?;
     let nodes = ["node-a", "node-b"].map(|name| stage.node(name).clone());
     let spec = nodes.iter().fold(SpeakerSpec::on(&host, ROUTER_AS), |spec, node| {
@@ -249,14 +280,16 @@ fn a_router_outside(stage: &mut Stage<'_>) -> Result<Frr, LabError> {
     };
     assert_eq!(counts(&before), counts(&stage.ask("node-a", "neighbors")?));
     stage.check("a filter was opened")?;
-    Ok(router)
+    Ok((router, outside))
 }
 
-fn another_as(stage: &mut Stage<'_>, router: &mut Frr) -> Result<(), LabError> {
-    // BIRD starts all its sessions again, without a way to keep routes meanwhile.
+fn another_as(stage: &mut Stage<'_>, router: &mut Frr, outside: &Pod) -> Result<(), LabError> {
+    // BIRD stops every session whose own AS is another one, and flushes its routes. (Before it is told, it does the same
+    // on an OPEN with an AS that it does not expect: it takes that for an error, after which RFC 4724 keeps nothing.)
     for name in stage.our_names() {
         stage.part("node-e", &name)?;
     }
+    // So does FRR with a neighbour whose AS is changed.
     stage.part_from_outside()?;
     stage.data.asn = OTHER_AS;
     let config = json!({"logSeverityScreen": "Info", "nodeToNodeMeshEnabled": false, "asNumber": OTHER_AS});
@@ -265,17 +298,22 @@ fn another_as(stage: &mut Stage<'_>, router: &mut Frr) -> Result<(), LabError> {
     let commands = nodes.map(|node| format!("neighbor {node} remote-as {OTHER_AS}"));
     let enter = ["configure terminal".to_owned(), format!("router bgp {ROUTER_AS}")];
     router.ask(&[&enter[..], &commands[..]].concat())?;
-    stage.wait_ours()?;
     stage.wait_bird()?;
+    for name in stage.our_names() {
+        stage.rejoin("node-e", &name)?;
+    }
     for node in nodes {
         wait_established(router, node, PATIENCE)?;
     }
+    stage.ping_from_outside(outside, &["node-a", "node-b"])?;
     for name in stage.our_names() {
         wait_status(|| stage.ask(&name, "status"), "/asn", &json!(OTHER_AS))?;
-        stage.rejoin("node-e", &name)?;
     }
+    stage.wait_ours()?;
     stage.check("the AS is another")?;
 
+    // The data say that outside is no more.
+    stage.part_from_outside()?;
     stage.write(&[(resource_key("BGPPeer", "router"), None)])?;
     stage.extra_routes.clear();
     stage.check("the router is a neighbour no more")
@@ -283,10 +321,6 @@ fn another_as(stage: &mut Stage<'_>, router: &mut Frr) -> Result<(), LabError> {
 
 /// All sessions get a password, which is in a Secret.
 fn a_password(stage: &mut Stage<'_>) -> Result<(), LabError> {
-    for name in stage.our_names() {
-        // BIRD starts these sessions again too.
-        stage.part("node-e", &name)?;
-    }
     let secret = json!({
         "kind": "Secret", "apiVersion": "v1", "metadata": {"namespace": "kube-system", "name": "bgp-keys"},
         "stringData": {"cluster": PASSWORD}
@@ -295,7 +329,7 @@ fn a_password(stage: &mut Stage<'_>) -> Result<(), LabError> {
     stage.data.password = Some(PASSWORD.into());
     let mut peer = reflector_peer();
     peer["password"] = json!({"secretKeyRef": {"name": "bgp-keys", "key": "cluster"}});
-    stage.write(&[resource("BGPPeer", "reflectors", peer)])?;
+    stage.etcd.write(&[resource("BGPPeer", "reflectors", peer)])?;
     for name in stage.our_names() {
         wait_until(&format!("all sessions of {name} to have a password"), PATIENCE, || {
             let plan = stage.ask(&name, "plan").map_err(|error| error.to_string())?;
@@ -306,11 +340,18 @@ fn a_password(stage: &mut Stage<'_>) -> Result<(), LabError> {
             if is_done { Ok(()) } else { Err(plan.to_string()) }
         })?;
     }
-    stage.wait_ours()?;
+    stage.wait_ours_but_with(Some("node-e"))?;
+    // To BIRD the connections have just broken, and to us too: both sides keep routes.
+    stage.check("our sessions have a password, and confd has not told BIRD yet")?;
+    // BIRD stops a session whose password is another one, and flushes its routes; all it has are the two with reflectors.
+    for name in stage.our_names() {
+        stage.part("node-e", &name)?;
+    }
+    stage.configure_bird()?;
     stage.wait_bird()?;
-    stage.check_kernels()?;
     for name in stage.our_names() {
         stage.rejoin("node-e", &name)?;
     }
+    stage.wait_ours()?;
     stage.check("all sessions have a password")
 }

@@ -35,6 +35,16 @@ impl fmt::Display for Step {
     }
 }
 
+impl Step {
+    /// The neighbour is to leave. Where the session is reset at the same time, that is what the step does.
+    fn hold(&mut self) {
+        if self.action == StepAction::UpdateSession {
+            self.action = StepAction::HoldSession;
+            self.because = "until others have taken its place".to_owned();
+        }
+    }
+}
+
 /// The kinds of step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,12 +59,16 @@ pub enum StepAction {
     RefreshSession,
     /// A field changes without effect on the wire.
     UpdateSession,
+    /// A neighbour stays, although nothing asks for it any more, until others have taken its place.
+    HoldSession,
     /// A prefix is originated, or with other attributes.
     Announce,
     /// A prefix is no longer originated.
     Withdraw,
     /// Other routes go to the kernel, or in another way.
     Fib,
+    /// Routes of other programs are taken from the kernel, or no longer, or others than before.
+    Kernel,
     /// Listening sockets change.
     Listen,
     /// A filter appears, changes or goes. Where it is for export, neighbours are told what differs; where it is for
@@ -70,9 +84,11 @@ impl fmt::Display for StepAction {
             StepAction::ResetSession => "reset-session",
             StepAction::RefreshSession => "refresh-session",
             StepAction::UpdateSession => "update-session",
+            StepAction::HoldSession => "hold-session",
             StepAction::Announce => "announce",
             StepAction::Withdraw => "withdraw",
             StepAction::Fib => "fib",
+            StepAction::Kernel => "kernel",
             StepAction::Listen => "listen",
             StepAction::Filter => "filter",
         })
@@ -89,13 +105,20 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     let inherit_the_same = identity.class.is_none() && inherited(old) == inherited(new);
     for (id, neighbor) in &new.neighbors {
         match counterpart(new, old, *id) {
-            Some(before) if inherit_the_same && before == neighbor => {}
+            Some(before)
+                if inherit_the_same && before == neighbor && is_leaving(old, *id) == is_leaving(new, *id) => {
+            }
             None => steps.push(step(StepAction::AddSession, target(old, new, *id), String::new())),
             Some(before) => {
                 let mut change = compare(old, &before.options, new, &neighbor.options);
                 compare_addressing(before, neighbor, &mut change);
                 change.raise(&identity);
-                steps.extend(change.into_step(&target(old, new, *id).to_string()));
+                change.note(FieldClass::Hitless, "leaving", is_leaving(old, *id), is_leaving(new, *id));
+                let mut step = change.into_step(&target(old, new, *id).to_string());
+                if is_leaving(new, *id) && !is_leaving(old, *id) {
+                    step.iter_mut().for_each(Step::hold);
+                }
+                steps.extend(step);
             }
         }
     }
@@ -105,6 +128,12 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     diff_ranges(old, new, &identity, &mut steps);
     diff_announcements(old, new, &mut steps);
     diff_fib(&old.fib_rules, &new.fib_rules, &mut steps);
+    if old.kernel_import != new.kernel_import {
+        let text = |config: &SpeakerConfig| {
+            config.kernel_import.as_ref().map_or("nothing".to_owned(), ToString::to_string)
+        };
+        steps.push(step(StepAction::Kernel, "import", format!("{} -> {}", text(old), text(new))));
+    }
     if old.listen != new.listen {
         steps.push(step(StepAction::Listen, format!("{:?}", new.listen), format!("was {:?}", old.listen)));
     }
@@ -118,6 +147,10 @@ fn counterpart<'a>(one: &SpeakerConfig, other: &'a SpeakerConfig, id: NeighborId
         alone_at(&one.neighbors, id.address)?;
         alone_at(&other.neighbors, id.address).map(|(_, neighbor)| neighbor)
     })
+}
+
+fn is_leaving(config: &SpeakerConfig, id: NeighborId) -> bool {
+    config.leaving.contains(&id)
 }
 
 /// What a step calls a neighbour, so that either configuration tells who is meant.
@@ -201,6 +234,10 @@ fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
     if old.metrics != new.metrics {
         let because = format!("{:?} -> {:?}", old.metrics, new.metrics);
         steps.push(step(StepAction::Fib, "metrics", because.to_lowercase()));
+    }
+    if old.next_hops_max != new.next_hops_max {
+        let because = format!("{} -> {}", old.next_hops_max, new.next_hops_max);
+        steps.push(step(StepAction::Fib, "next_hops_max", because));
     }
     let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();
     for prefix in prefixes {

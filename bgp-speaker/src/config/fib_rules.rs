@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 /// A kind of tunnel. For the kernel's routes they differ in the device alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,8 +120,8 @@ impl RouteMetrics {
     }
 }
 
-/// Which routes go to the kernel. The default: all of them, without a tunnel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Which routes go to the kernel. The default: all of them, without a tunnel, over one next hop each.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FibRules {
     /// Nothing inside these is written, such as ranges of services.
     pub rejected: BTreeSet<IpNet>,
@@ -132,6 +133,22 @@ pub struct FibRules {
     pub host_routes: BTreeMap<IpNet, IpAddr>,
     /// With which metrics.
     pub metrics: RouteMetrics,
+    /// How many next hops a learned route may have: of the best path, and of others that lose to it by a mere tie-breaker
+    /// (see [`RouteChange::Learned`](crate::RouteChange::Learned)).
+    pub next_hops_max: NonZeroU8,
+}
+
+impl Default for FibRules {
+    fn default() -> Self {
+        Self {
+            rejected: BTreeSet::new(),
+            pools: BTreeMap::new(),
+            foreign_next_hops: BTreeSet::new(),
+            host_routes: BTreeMap::new(),
+            metrics: RouteMetrics::default(),
+            next_hops_max: NonZeroU8::MIN,
+        }
+    }
 }
 
 impl FibRules {

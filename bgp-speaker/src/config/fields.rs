@@ -205,6 +205,8 @@ mod tests {
             announcements => None,
             filters => None,
             fib_rules => None,
+            kernel_import => None,
+            leaving => None,
         });
         let expected: BTreeSet<&str> = session.chain(neighbor).chain(range).chain(speaker).collect();
         assert_eq!(field_classes().map(|(name, _)| name).collect::<BTreeSet<_>>(), expected);

@@ -6,16 +6,20 @@
 use super::Program;
 use super::cluster::{DatastoreState, Model, ModelError, News};
 use super::file::{FileConfig, FileError, Surroundings};
+use super::handover::{self, Change, End, Handover, Seen};
 use super::wall_clock;
 use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, NeighborId, NeighborRef, SpeakerConfig, Step, resolve};
 use crate::speaker::{ApplyError, ChangeError, SpeakerHandle};
-use crate::view::PlanView;
+use crate::view::{HandoverView, PlanView};
 use ipnet::IpNet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
 
 /// One per daemon, behind a lock.
 pub(crate) struct Desired {
@@ -30,6 +34,12 @@ pub(crate) struct Desired {
     /// This node's own key in the datastore, if nodes have one there.
     registration: Option<Registration>,
     overlay: Overlay,
+    /// What stays on top of all this, until others have taken its place.
+    handover: Handover,
+    handover_begins: Arc<Notify>,
+    /// The addresses of the cluster's nodes, as of the last change of neighbours.
+    members: BTreeSet<IpAddr>,
+    started: Instant,
     changed_at: SystemTime,
 }
 
@@ -100,6 +110,7 @@ pub(crate) enum DesiredError {
 
 impl Desired {
     /// `in_force` was read from `path`; the speaker behind `handle` was started with `base`, which `model` made of it.
+    #[allow(clippy::disallowed_methods, reason = "a handover waits for neighbours, within limits")]
     pub(crate) fn new(
         program: Program,
         path: Option<PathBuf>,
@@ -108,6 +119,7 @@ impl Desired {
         model: Option<Model>,
         base: SpeakerConfig,
     ) -> Self {
+        let members = model.as_ref().map(Model::members).unwrap_or_default();
         Self {
             program,
             path,
@@ -117,6 +129,10 @@ impl Desired {
             base,
             registration: None,
             overlay: Overlay::default(),
+            handover: Handover::default(),
+            handover_begins: Arc::default(),
+            members,
+            started: Instant::now(),
             changed_at: wall_clock::now(),
         }
     }
@@ -129,11 +145,113 @@ impl Desired {
         }
         let base = model.settle(&self.in_force.speaker)?;
         if base != self.base {
-            self.handle.apply(self.with_overlay(&base)).await?;
-            self.base = base;
-            self.changed_at = wall_clock::now();
+            let limit = self.in_force.handover_time;
+            self.move_to(base, limit).await?;
         }
         Ok(())
+    }
+
+    /// Makes this what the file and the datastore ask for. What it removes may stay for a while.
+    async fn move_to(&mut self, base: SpeakerConfig, limit: Duration) -> Result<Vec<Step>, DesiredError> {
+        let target = self.with_overlay(&base);
+        let moved = self.handover_to(&target, limit).await?;
+        let steps = match &moved {
+            Some((handover, _)) => self.handle.apply(handover.applied_to(target)).await?,
+            None => self.handle.apply(target).await?,
+        };
+        if let Some((handover, members)) = moved {
+            (self.handover, self.members) = (handover, members);
+            if !self.handover.is_empty() {
+                self.log_handover(limit);
+                self.handover_begins.notify_one();
+            }
+        }
+        self.base = base;
+        self.changed_at = wall_clock::now();
+        Ok(steps)
+    }
+
+    /// What would stay on top of this target, and the members of the cluster; `None`: nothing is removed.
+    async fn handover_to(
+        &self,
+        target: &SpeakerConfig,
+        limit: Duration,
+    ) -> Result<Option<(Handover, BTreeSet<IpAddr>)>, DesiredError> {
+        if !self.handover.is_concerned(&self.base, target) {
+            return Ok(None);
+        }
+        let members = self.model.as_ref().map(Model::members).unwrap_or_default();
+        let old = self.with_overlay(&self.base);
+        let change = Change { old: &old, new: target, members_before: &self.members, members: &members };
+        let mut handover = self.handover.clone();
+        let now = self.started.elapsed();
+        handover.begin(&change, limit, now);
+        if !handover.is_empty() {
+            handover.advance(&self.seen(&handover).await?, limit, now);
+        }
+        Ok(Some((handover, members)))
+    }
+
+    async fn seen(&self, handover: &Handover) -> Result<Seen, DesiredError> {
+        let mut seen = Seen::of(&self.handle.neighbors().await.map_err(ApplyError::from)?);
+        let covered = handover.to_be_covered();
+        if !covered.is_empty() {
+            seen.sole_routes = self.handle.sole_routes(covered).await.map_err(ApplyError::from)?;
+        }
+        Ok(seen)
+    }
+
+    /// Lets go what others have taken over. Answers whether something still stays.
+    ///
+    /// # Errors
+    /// As [`Desired::update`].
+    pub(crate) async fn advance(&mut self) -> Result<bool, DesiredError> {
+        if self.handover.is_empty() {
+            return Ok(false);
+        }
+        let limit = self.in_force.handover_time;
+        let mut handover = self.handover.clone();
+        let waited_for = self.handover.view(&self.base, limit, Duration::ZERO).map(|view| view.waits_for);
+        let ended = handover.advance(&self.seen(&handover).await?, limit, self.started.elapsed());
+        if !ended.is_empty() {
+            let target = self.with_overlay(&self.base);
+            self.handle.apply(handover.applied_to(target)).await?;
+        }
+        for (id, end) in &ended {
+            let neighbor = handover::name(*id);
+            match end {
+                End::TakenOver => tracing::info!(neighbor, "others have taken its place"),
+                End::Gone => tracing::info!(neighbor, "gone before others have taken its place"),
+                End::TimeOver => {
+                    let waited_for = waited_for.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+                    tracing::warn!(neighbor, waited_for, "held for long enough: it is as desired now");
+                }
+            }
+        }
+        self.handover = if handover.is_empty() { Handover::default() } else { handover };
+        Ok(!self.handover.is_empty())
+    }
+
+    /// Woken when something stays.
+    pub(crate) fn handover_begins(&self) -> Arc<Notify> {
+        self.handover_begins.clone()
+    }
+
+    /// What stays for a while.
+    pub(crate) fn handover(&self) -> Option<HandoverView> {
+        self.handover.view(&self.base, self.in_force.handover_time, self.started.elapsed())
+    }
+
+    fn log_handover(&self, limit: Duration) {
+        let Some(view) = self.handover.view(&self.base, limit, self.started.elapsed()) else { return };
+        let neighbors: Vec<&str> = view.sessions.iter().map(|session| &*session.neighbor).collect();
+        tracing::info!(
+            sessions = neighbors.len(),
+            neighbors = neighbors.join(", "),
+            at_most_secs = view.at_most_secs,
+            waits_for = view.waits_for.join(", "),
+            "sessions stay until others have taken their place"
+        );
     }
 
     /// When the file or the datastore last made the speaker what it is.
@@ -189,9 +307,8 @@ impl Desired {
         let after_restart = after_restart.collect();
         let new = until_restart(old, new);
         let base = self.base_of(&new)?;
-        let steps = self.handle.apply(self.with_overlay(&base)).await?;
-        (self.base, self.in_force) = (base, new);
-        self.changed_at = wall_clock::now();
+        let steps = self.move_to(base, new.handover_time).await?;
+        self.in_force = new;
         if let Some(model) = &mut self.model {
             // It has just been found to be possible; now it counts.
             _ = model.settle(&self.in_force.speaker);
@@ -240,6 +357,9 @@ impl Desired {
         enabled: bool,
     ) -> Result<(), DesiredError> {
         self.handle.set_enabled(wanted, enabled).await?;
+        if !enabled && self.handover.drop_all(|id| wanted.matches(id)) {
+            self.handle.apply(self.handover.applied_to(self.with_overlay(&self.base))).await?;
+        }
         let Ok(id) = resolve(&self.base.neighbors, wanted) else { return Ok(()) };
         match self.base.neighbors.get(&id) {
             Some(neighbor) if neighbor.enabled != enabled => self.overlay.enabled.insert(id, enabled),
@@ -274,8 +394,18 @@ impl Desired {
     async fn plan_for(&self, file: &FileConfig) -> Result<PlanView, DesiredError> {
         let base = self.base_of(&until_restart(&self.in_force, file.clone()))?;
         let speaker = self.with_overlay(&base);
-        let steps = self.handle.plan(speaker.clone()).await?;
+        let limit = file.handover_time;
+        let moved = self.handover_to(&speaker, limit).await?;
+        let (next, handover) = match moved {
+            Some((handover, _)) => {
+                let view = handover.view(&speaker, limit, self.started.elapsed());
+                (handover.applied_to(speaker.clone()), view)
+            }
+            None => (speaker.clone(), None),
+        };
+        let steps = self.handle.plan(next).await?;
         let mut plan = PlanView::new(&node_name(file), &speaker, file.fib.is_some(), steps);
+        plan.handover = handover;
         if let Some(model) = &self.model {
             model.describe(&mut plan, &file.speaker);
         }
@@ -308,25 +438,4 @@ pub(crate) fn node_name(file: &FileConfig) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(text: &str) -> FileConfig {
-        let surroundings = Surroundings::of_this_host(Program::BgpSpeaker, PathBuf::new());
-        FileConfig::parse(&format!("router_id = \"10.0.0.1\"\n{text}"), "bgp.toml", &surroundings).unwrap()
-    }
-
-    #[test]
-    fn a_reload_changes_pools_and_never_whose_routes_are_ours() {
-        let in_force = file("[fib]\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\nprogram = false\n");
-        let changed = file("[fib]\ntable = 7\n[[fib.pools]]\nprefix = \"10.1.0.0/16\"\n");
-        let after = until_restart(&in_force, changed.clone());
-        assert_eq!((after.fib, after.speaker), (in_force.fib, changed.speaker));
-        let after = until_restart(&in_force, file("hold_time = 30\n"));
-        assert_eq!((after.fib, after.speaker.hold_time_secs), (in_force.fib, 30));
-        assert_eq!(after.speaker.fib_rules, in_force.speaker.fib_rules);
-        let again = until_restart(&after, file("hold_time = 30\n"));
-        assert_eq!(again.speaker.fib_rules, in_force.speaker.fib_rules);
-        assert_eq!(until_restart(&file(""), in_force).fib, None, "this waits for a restart too");
-    }
-}
+mod tests;

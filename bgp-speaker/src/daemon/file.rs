@@ -11,6 +11,7 @@ mod effective_filters;
 mod etcd_section;
 mod filters;
 mod identity;
+mod kernel_import;
 mod nearest;
 mod problem;
 mod reader;
@@ -28,9 +29,9 @@ pub(crate) use values::prefix_from_text;
 
 use super::Program;
 use super::advice::io_text;
-use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, FibRules, GracefulRestartConfig, SpeakerConfig};
+use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, GracefulRestartConfig, SpeakerConfig};
 use reader::{Reader, Section};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,12 +39,18 @@ use toml::de::DeTable;
 
 /// Files larger than this are refused unread, in bytes: 5000 neighbours take about a tenth of it.
 const FILE_SIZE_MAX: u64 = 16 << 20;
+/// Default of [`FileConfig::handover_time`]: enough for a neighbour that needs several attempts to connect.
+const DEFAULT_HANDOVER_TIME: Duration = Duration::from_secs(30);
+/// Whoever is removed does not stay for longer than an hour.
+const HANDOVER_TIME_MAX_SECS: u64 = 3600;
 
 /// Everything that one file says, with defaults filled in. One per daemon; replaced as a whole by a reload.
 #[derive(Clone, Debug)]
 pub(crate) struct FileConfig {
     /// What the speaker is asked to be. Has no [`SpeakerConfig::problems`].
     pub(crate) speaker: SpeakerConfig,
+    /// How long neighbours that others replace stay at most.
+    pub(crate) handover_time: Duration,
     /// Present: learned routes go into the kernel.
     pub(crate) fib: Option<FibSection>,
     /// How the daemon is talked to.
@@ -119,7 +126,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
     let filters = filters::read(&mut root);
     let filter_names = filters.keys().map(String::as_str).collect();
     let mut sessions = sessions::Sessions::new(reader, &surroundings.directory, filter_names);
-    let (fib, pools) = root.section("fib").map(daemon_sections::read_fib).unzip();
+    let (fib, fib_rules) = root.section("fib").map(daemon_sections::read_fib).unzip();
     let speaker = SpeakerConfig {
         asn: root.read("asn", values::asn).unwrap_or(DEFAULT_ASN),
         router_id,
@@ -134,9 +141,14 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         listen_ranges: sessions.listen_ranges(root.sections("listen_ranges")),
         announcements: announce::read(reader, root.section("announce")),
         filters: filters.clone(),
-        fib_rules: FibRules { pools: pools.unwrap_or_default(), ..FibRules::default() },
+        fib_rules: fib_rules.unwrap_or_default(),
+        kernel_import: root.section("kernel_import").map(kernel_import::read),
+        leaving: BTreeSet::new(),
     };
     let config = FileConfig {
+        handover_time: root
+            .read("handover_time", values::integer(0..=HANDOVER_TIME_MAX_SECS))
+            .map_or(DEFAULT_HANDOVER_TIME, Duration::from_secs),
         fib,
         admin: daemon_sections::read_admin(root.section("admin"), &surroundings.directory),
         etcd: root.section("etcd").map(|section| etcd_section::read_etcd(section, surroundings)),

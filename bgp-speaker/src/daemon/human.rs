@@ -1,5 +1,6 @@
 //! Values as people read them: ages, tables of at most 100 columns, colours on a terminal.
 
+use crate::view::HandoverView;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
@@ -24,6 +25,18 @@ pub(crate) fn age(secs: u64) -> String {
 /// `1 route`, `2 routes`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// What stays until others have taken its place.
+pub(crate) fn handover(view: &HandoverView) -> String {
+    let sessions: Vec<&str> = view.sessions.iter().map(|session| &*session.neighbor).collect();
+    format!(
+        "{} held for at most {} ({}), waiting for {}",
+        count(sessions.len(), "session"),
+        age(view.at_most_secs),
+        sessions.join(", "),
+        view.waits_for.join(", ")
+    )
 }
 
 /// How a cell looks on a terminal.

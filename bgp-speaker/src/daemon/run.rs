@@ -27,6 +27,9 @@ use tracing_subscriber::filter::LevelFilter;
 /// Closing every session takes a moment; a daemon that hangs must still end before its supervisor kills it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time between two looks at what stays until others have taken its place.
+const HANDOVER_LOOK: Duration = Duration::from_millis(200);
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum LogFormat {
@@ -94,6 +97,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
         events: events.clone(),
     });
     admin.desired.lock().await.register();
+    let handing_over = tokio::spawn(hand_over(admin.clone()));
     let following = sources.map(|sources| tokio::spawn(follow(sources, admin.clone())));
     let serving = tokio::spawn(server.serve(admin.clone(), stop));
     let telling = tokio::spawn(status.serve(admin.clone()));
@@ -102,7 +106,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
 
     let end = serve(&admin, &mut signals, &mut drains).await;
     notify(&[NotifyState::Stopping]);
-    following.iter().for_each(tokio::task::JoinHandle::abort);
+    following.iter().chain([&handing_over]).for_each(tokio::task::JoinHandle::abort);
     if matches!(end, End::Drain(_)) {
         leave_registry(&admin).await;
     }
@@ -191,6 +195,22 @@ async fn follow(mut sources: Sources, admin: Arc<Admin>) {
         let news = sources.next().await;
         if let Err(error) = admin.desired.lock().await.update(&news).await {
             tracing::warn!(%error, "what the datastore asks for is not done: everything stays as it was");
+        }
+    }
+}
+
+/// Lets go what stayed for others to take its place, for as long as the daemon runs.
+async fn hand_over(admin: Arc<Admin>) {
+    let begins = admin.desired.lock().await.handover_begins();
+    loop {
+        begins.notified().await;
+        loop {
+            tokio::time::sleep(HANDOVER_LOOK).await;
+            match admin.desired.lock().await.advance().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => tracing::warn!(%error, "what was held stays, and is looked at again"),
+            }
         }
     }
 }

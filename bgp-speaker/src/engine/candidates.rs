@@ -1,6 +1,6 @@
 //! Paths of the table as the decision process sees them.
 
-use super::decision::{Candidate, CandidateOrigin, ranking, select_best};
+use super::decision::{Candidate, CandidateOrigin, equally_good, ranking, select_best};
 use super::peer::SourceInfo;
 use super::readvertise::Relation;
 use super::rib::{AttrTable, Path, Source};
@@ -21,6 +21,13 @@ pub fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usiz
     select_best(&candidates).map_or(0, |selected| selected.index)
 }
 
+/// The paths of one prefix that packets may be shared among, the best first.
+pub fn equal_to_best(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
+    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
+    let equal = equally_good(&candidates);
+    ranking(&candidates).into_iter().filter(|index| equal.contains(index)).map(|index| paths[index]).collect()
+}
+
 /// All paths of one prefix, the best first.
 pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
     let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
@@ -29,8 +36,12 @@ pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> 
 
 #[inline]
 fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
-    if source == Source::LOCAL {
-        return CandidateOrigin::Local;
+    match source {
+        Source::LOCAL => return CandidateOrigin::Local,
+        Source::NETWORK => return CandidateOrigin::Network,
+        Source::ELEVATED => return CandidateOrigin::Kernel { is_elevated: true },
+        Source::KERNEL => return CandidateOrigin::Kernel { is_elevated: false },
+        _ => {}
     }
     let info = &sources[source.0 as usize];
     CandidateOrigin::Peer {

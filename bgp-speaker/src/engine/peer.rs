@@ -1,5 +1,6 @@
 //! A neighbour: up to two connections, back-off, and what graceful restart keeps of it. One per address and port.
 
+use super::backoff::{Backoff, Outlook};
 use super::collision::Direction;
 use super::conn::ConnId;
 use super::message_counts::MessageCounts;
@@ -15,8 +16,6 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A session that lasted this long was worth its while: the next retry comes soon again.
 const BACKOFF_FORGET: Duration = Duration::from_secs(30);
 
@@ -38,7 +37,7 @@ pub struct SourceInfo {
 }
 
 impl SourceInfo {
-    /// A peer of which nothing is known yet; also what stands in the place of [`Source::LOCAL`].
+    /// A peer of which nothing is known yet; also what stands in the place of our own sources.
     pub fn new(id: NeighborId) -> Self {
         Self {
             relation: Relation::NonClient,
@@ -112,6 +111,8 @@ pub struct Peer {
     pub import: Policy,
     /// The range that admitted it.
     pub range: Option<IpNet>,
+    /// It stays only until others have taken its place.
+    pub is_leaving: bool,
     /// By [`Direction::index`].
     pub connections: [Connection; 2],
     /// The session, if it is up.
@@ -147,7 +148,7 @@ impl Peer {
         seed: u64,
         now: MonoTime,
     ) -> Self {
-        let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = seed ^ u64::from(source.0 - Source::KERNEL.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let connection = |salt: u32| Connection {
             session: Session::new((seed as u32) ^ salt | 1),
             conn: None,
@@ -158,6 +159,7 @@ impl Peer {
             neighbor,
             import,
             range,
+            is_leaving: false,
             connections: [connection(0), connection(0x5555_0000)],
             established: None,
             retention: None,
@@ -169,7 +171,7 @@ impl Peer {
             messages_received: MessageCounts::default(),
             messages_sent: MessageCounts::default(),
             malformed_count: 0,
-            backoff: Backoff { next: BACKOFF_MIN, random: seed | 1 },
+            backoff: Backoff::new(seed),
         }
     }
 
@@ -180,7 +182,7 @@ impl Peer {
 
     /// Do we open connections to it?
     pub fn connects(&self) -> bool {
-        self.neighbor.enabled && !self.neighbor.passive && self.range.is_none()
+        self.neighbor.enabled && !self.neighbor.passive && self.range.is_none() && !self.is_leaving
     }
 
     /// The machine of a direction.
@@ -227,49 +229,24 @@ impl Peer {
         (at >= since).then(|| at.since(since))
     }
 
-    /// Plans the next attempt, and says when: longer each time, until a session lasted. `is_persistent`: an immediate
-    /// attempt would only end in the same way.
-    pub fn schedule_retry(&mut self, now: MonoTime, is_persistent: bool) -> MonoTime {
-        let has_lasted = |established: &Established| now.since(established.since) >= BACKOFF_FORGET;
-        if is_persistent {
-            self.backoff.next = BACKOFF_MAX;
-        } else if self.established.as_ref().is_some_and(has_lasted) {
-            self.backoff.next = BACKOFF_MIN;
+    /// Plans an attempt for now, if we are to connect. Whatever earlier ones have failed of may be different.
+    pub fn connect_soon(&mut self, now: MonoTime) {
+        if self.connects() {
+            self.backoff.forget();
+            self.retry_at = Some(now);
         }
-        let at = now + self.backoff.next_delay();
+    }
+
+    /// Plans the next attempt, and says when: longer each time, until a session lasted.
+    pub fn schedule_retry(&mut self, now: MonoTime, outlook: Outlook) -> MonoTime {
+        let was_fine = self.established.as_ref().is_some_and(|established| {
+            outlook == Outlook::Other || now.since(established.since) >= BACKOFF_FORGET
+        });
+        if was_fine {
+            self.backoff.forget();
+        }
+        let at = now + self.backoff.next_delay(outlook);
         self.retry_at = Some(at);
         at
-    }
-}
-
-/// Doubling delay with jitter, from half a second to half a minute.
-#[derive(Debug)]
-struct Backoff {
-    next: Duration,
-    random: u64,
-}
-
-impl Backoff {
-    /// Between 75% and 125% of the present step.
-    fn next_delay(&mut self) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let delay = self.next.mul_f64(0.75 + (self.random % 1000) as f64 / 2000.0);
-        self.next = (self.next * 2).min(BACKOFF_MAX);
-        delay
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_come_less_and_less_often_but_at_least_every_half_minute_or_so() {
-        let mut backoff = Backoff { next: BACKOFF_MIN, random: 7 };
-        let delays: Vec<_> = (0..10).map(|_| backoff.next_delay()).collect();
-        assert!(delays[0] < Duration::from_secs(1), "{delays:?}");
-        assert!(delays[9] >= Duration::from_secs(22) && delays[9] <= Duration::from_secs(38), "{delays:?}");
     }
 }

@@ -8,6 +8,7 @@ mod explain;
 mod flush;
 mod import;
 mod import_filter;
+mod kernel;
 mod neighbors;
 mod sessions;
 mod tables;
@@ -24,6 +25,7 @@ use super::session_change::{SessionChange, SessionChangeKind};
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, NeighborId, Secret, SpeakerConfig, diff};
+use crate::engine::kernel::KernelTable;
 use crate::engine::message_counts::MessageCounts;
 use bytes::BytesMut;
 use convergence::Convergence;
@@ -132,6 +134,7 @@ pub struct Engine {
     next_conn: u64,
     attrs: AttrTable,
     ribs: [Rib; Family::ALL.len()],
+    kernel: KernelTable,
     /// Routes of the UPDATEs that are being handled; empty between calls.
     incoming: [Batch; Family::ALL.len()],
     groups: Vec<Option<UpdateGroup>>,
@@ -187,16 +190,19 @@ impl Engine {
             seed,
             started: now,
             stopping: false,
-            peers: vec![None],
+            peers: own_sources().map(|_| None).collect(),
             free_slots: VecDeque::new(),
             left_slots: Vec::new(),
-            sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())],
+            sources: own_sources()
+                .map(|_| SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()))
+                .collect(),
             by_id: BTreeMap::new(),
             range_members: BTreeMap::new(),
             conns: HashMap::new(),
             next_conn: 1,
             attrs: AttrTable::default(),
             ribs: [Rib::new(4), Rib::new(16)],
+            kernel: KernelTable::default(),
             incoming: Default::default(),
             groups: Vec::new(),
             slow_log_bytes: SLOW_LOG_BYTES,
@@ -255,10 +261,12 @@ impl Engine {
         self.conns.get(&id).is_some_and(|conn| conn.io_slices(out))
     }
 
-    /// The hops that a connection's neighbour is expected to be away, if that is to be checked (RFC 5082).
-    pub fn ttl_security(&self, id: ConnId) -> Option<u8> {
-        let source = self.conns.get(&id)?.source;
-        self.peer(source)?.options().ttl_security
+    /// The hops that who connects from an address may be away, if that is to be checked (RFC 5082).
+    pub fn hops_demanded_of(&self, remote: IpAddr) -> Option<u8> {
+        match self.expecting(remote) {
+            Some(peer) => peer.options().ttl_security,
+            None => self.range_of(remote)?.options.ttl_security,
+        }
     }
 
     /// So many bytes of what [`Engine::fill`] offered were written; may there be more?
@@ -337,6 +345,11 @@ impl Engine {
             self.writable.push_back(id);
         }
     }
+}
+
+/// Slots that are no peer's.
+fn own_sources() -> impl Iterator<Item = u32> {
+    0..Source::FIRST_PEER.0
 }
 
 /// The prefix behind an id.

@@ -1,6 +1,6 @@
 //! What the handle asks of the driver.
 
-use crate::config::{NeighborError, NeighborRef, SpeakerConfig, Step};
+use crate::config::{NeighborError, NeighborId, NeighborRef, SpeakerConfig, Step};
 use crate::engine::{PageAnswer, PageQuestion, StopMode};
 use crate::speaker::{ApplyError, RouteChange, SpeakerEvent, Ticket};
 use crate::view::{ExplainView, MalformedView, MetricsView, NeighborView, StatusView};
@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Page(PageQuestion, Reply<Result<PageAnswer, NeighborError>>),
     /// Of a prefix, perhaps only towards one neighbour.
     Explain(IpNet, Option<NeighborRef>, Reply<Result<ExplainView, NeighborError>>),
+    /// How many prefixes nobody but these tells.
+    SoleRoutes(Vec<NeighborId>, Reply<usize>),
     Metrics(Reply<MetricsView>),
     /// Of all neighbours, or of one.
     Malformed(Option<NeighborRef>, Reply<Result<Vec<MalformedView>, NeighborError>>),

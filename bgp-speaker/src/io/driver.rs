@@ -14,6 +14,9 @@ use super::clock::Clock;
 use super::command::{Command, Edit, Reply};
 use super::connector;
 use super::durations::Durations;
+#[cfg(feature = "fib")]
+use super::kernel_feed::KernelFeed;
+use super::kernel_feed::{KernelNews, NEWS_MAX};
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
 use super::refusals::Refusals;
@@ -23,7 +26,7 @@ use super::subscribers::Subscribers;
 use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
 use crate::speaker::{ApplyError, SpeakerEvent};
-use crate::view::{MetricsView, StatusView};
+use crate::view::{KernelImportView, MetricsView, StatusView};
 use hashbrown::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +44,9 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 const BESIDE_FRESH: Duration = Duration::from_secs(1);
 /// Commands and events taken per turn.
 const MESSAGES_PER_TURN: usize = 256;
+/// How long the start waits for what others have in the kernel. What comes later is announced later.
+#[cfg(feature = "fib")]
+const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
 /// Events that a slow reader may be behind.
 const EVENTS_MAX: usize = 4096;
 /// Bound of the channels towards the driver; whoever finds them full waits.
@@ -81,6 +87,14 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
     events_sender: mpsc::Sender<Event>,
+    kernel_news: mpsc::Receiver<KernelNews>,
+    #[cfg_attr(not(feature = "fib"), allow(dead_code, reason = "keeps the channel open"))]
+    kernel_sender: mpsc::Sender<KernelNews>,
+    kernel_view: KernelImportView,
+    #[cfg(feature = "fib")]
+    kernel_feed: Option<KernelFeed>,
+    #[cfg(feature = "fib")]
+    protocol: u8,
     /// Interface addresses beside a local one, and when the system was asked.
     beside: HashMap<IpAddr, (MonoTime, Vec<IpAddr>)>,
 }
@@ -91,6 +105,9 @@ pub(crate) struct DriverParts {
     pub(crate) seed: u64,
     pub(crate) start: StartKind,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Marks our own routes in the kernel.
+    #[cfg(feature = "fib")]
+    pub(crate) protocol: u8,
 }
 
 impl Driver {
@@ -102,6 +119,7 @@ impl Driver {
         let (events_sender, events) = mpsc::channel(CHANNEL_CAPACITY);
         let mut listeners = Listeners::new(events_sender.clone());
         listeners.apply(&parts.config)?;
+        let (kernel_sender, kernel_news) = mpsc::channel(NEWS_MAX);
         let clock = Clock::start();
         let (fib_rules, _) = watch::channel(Arc::new(parts.config.fib_rules.clone()));
         Ok(Self {
@@ -126,8 +144,40 @@ impl Driver {
             commands: parts.commands,
             events,
             events_sender,
+            kernel_news,
+            kernel_sender,
+            kernel_view: KernelImportView::default(),
+            #[cfg(feature = "fib")]
+            kernel_feed: None,
+            #[cfg(feature = "fib")]
+            protocol: parts.protocol,
             beside: HashMap::new(),
         })
+    }
+
+    /// Begins to follow what others have in the kernel, if that is wanted.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    #[cfg(feature = "fib")]
+    pub(crate) fn open_kernel_feed(&mut self) -> Result<(), fib_sync::FibError> {
+        if self.engine.config().kernel_import.is_some() {
+            self.kernel_feed = Some(KernelFeed::open(self.protocol, self.kernel_sender.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Takes what others have in the kernel before the first session is up: a neighbour that has kept our routes over a
+    /// restart is then told all of them before it is told that this was all.
+    #[cfg(feature = "fib")]
+    pub(crate) async fn take_first_kernel_news(&mut self) {
+        if self.kernel_feed.is_none() {
+            return;
+        }
+        match tokio::time::timeout(KERNEL_PATIENCE, self.kernel_news.recv()).await {
+            Ok(news) => news.into_iter().for_each(|news| self.handle_kernel_news(news)),
+            Err(_) => tracing::warn!("the kernel's routes are not known yet; starting without them"),
+        }
     }
 
     /// Which routes go to the kernel, now and later.
@@ -155,6 +205,10 @@ impl Driver {
                 Input::Command(Some(command)) => self.answer(command),
                 Input::Event(event) => {
                     self.handle_event(event);
+                    ControlFlow::Continue(())
+                }
+                Input::Kernel(news) => {
+                    self.handle_kernel_news(news);
                     ControlFlow::Continue(())
                 }
                 Input::Ready | Input::Deadline => ControlFlow::Continue(()),
@@ -191,6 +245,7 @@ impl Driver {
             biased;
             command = self.commands.recv() => Input::Command(command),
             Some(event) = self.events.recv() => Input::Event(event),
+            Some(news) = self.kernel_news.recv() => Input::Kernel(news),
             () = std::future::poll_fn(|context| ready.poll_take(context, ready_now)) => Input::Ready,
             () = deadline => Input::Deadline,
         }
@@ -215,7 +270,19 @@ impl Driver {
             let Ok(command) = self.commands.try_recv() else { break };
             self.answer(command)?;
         }
+        for _ in 0..NEWS_MAX {
+            let Ok(news) = self.kernel_news.try_recv() else { break };
+            self.handle_kernel_news(news);
+        }
         ControlFlow::Continue(())
+    }
+
+    fn handle_kernel_news(&mut self, news: KernelNews) {
+        // What was still on its way when this was switched off.
+        if self.engine.config().kernel_import.is_some() {
+            self.engine.kernel_changed(news.changes, news.is_all);
+            self.kernel_view = news.view;
+        }
     }
 
     fn handle_event(&mut self, event: Event) {
@@ -244,17 +311,19 @@ impl Driver {
         if self.listeners.is_keyless(remote.ip()) {
             return self.note_refused(now, remote, "no-key", "its TCP MD5 key could not be set");
         }
+        // Before the engine hears of it: a stranger far away must not even make an old connection give way.
+        if let Some(hops) = self.engine.hops_demanded_of(remote.ip())
+            && let Err(error) = socket_options::admit_by_ttl(&stream, remote.ip(), hops)
+        {
+            return self.note_refused(now, remote, "ttl-security", &format!("ttl_security: {error}"));
+        }
+        // A neighbour that resets its session connects again at once: what it said last comes first.
+        for id in self.engine.connections_of(remote.ip()) {
+            self.read_early(now, id);
+        }
         let others = self.beside(local);
         match self.engine.accept(now, remote, local, &others) {
-            Ok(id) => {
-                if let Some(hops) = self.engine.ttl_security(id)
-                    && let Err(error) = socket_options::set_ttl_security(&stream, remote.ip(), hops)
-                {
-                    tracing::error!(%remote, %error, "connection refused: ttl_security cannot be set");
-                    return self.engine.closed(now, id, "ttl_security cannot be set");
-                }
-                self.add_socket(id, stream);
-            }
+            Ok(id) => self.add_socket(id, stream),
             Err(refused) => self.note_refused(now, remote, refused.label(), &refused.to_string()),
         }
     }
@@ -295,13 +364,23 @@ impl Driver {
             if outcome.is_ok() && socket.is_write_blocked() {
                 outcome = socket.write(&mut self.engine).and(outcome);
             }
-            match outcome {
-                Ok(count) => {
-                    self.batch_bytes += count;
-                    self.batch_since = self.batch_since.or(Some(now));
-                }
-                Err(error) => self.lose(now, id, &error),
+            self.note_read(now, id, outcome);
+        }
+    }
+
+    fn read_early(&mut self, now: MonoTime, id: ConnId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let outcome = socket.read_early(now, &mut self.engine, &mut self.buffer);
+        self.note_read(now, id, outcome);
+    }
+
+    fn note_read(&mut self, now: MonoTime, id: ConnId, outcome: io::Result<usize>) {
+        match outcome {
+            Ok(count) => {
+                self.batch_bytes += count;
+                self.batch_since = self.batch_since.or(Some(now));
             }
+            Err(error) => self.lose(now, id, &error),
         }
     }
 
@@ -402,11 +481,14 @@ impl Driver {
             }
             Command::Status(reply) => {
                 let listen = self.listen_addresses().iter().map(ToString::to_string).collect();
-                _ = reply.send(StatusView { listen, ..self.engine.status(now) });
+                let imports = self.engine.config().kernel_import.is_some();
+                let kernel_import = imports.then(|| self.kernel_view.clone());
+                _ = reply.send(StatusView { listen, kernel_import, ..self.engine.status(now) });
             }
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
             Command::Page(question, reply) => _ = reply.send(self.engine.answer_page(&question)),
             Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
+            Command::SoleRoutes(neighbors, reply) => _ = reply.send(self.engine.sole_routes(&neighbors)),
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),
@@ -440,7 +522,21 @@ impl Driver {
         if !problems.is_empty() {
             return Err(ApplyError::Invalid(problems));
         }
+        #[cfg(feature = "fib")]
+        let opened = match (&config.kernel_import, &self.kernel_feed) {
+            (Some(_), None) => Some(KernelFeed::open(self.protocol, self.kernel_sender.clone())?),
+            _ => None,
+        };
         self.listeners.apply(&config)?;
+        #[cfg(feature = "fib")]
+        {
+            let running = self.kernel_feed.take().filter(|_| config.kernel_import.is_some());
+            self.kernel_feed = opened.or(running);
+        }
+        if config.kernel_import.is_none() {
+            self.engine.kernel_changed(Vec::new(), true);
+            self.kernel_view = KernelImportView::default();
+        }
         let steps = self.engine.apply(now, config);
         if steps.iter().any(|step| step.action == StepAction::Fib) {
             // The rules first: whoever is told of a route again then finds the new ones.
@@ -477,6 +573,7 @@ enum Input {
     /// `None`: nobody is left who could command.
     Command(Option<Command>),
     Event(Event),
+    Kernel(KernelNews),
 }
 
 /// An order to stop.

@@ -157,6 +157,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         socket.set_ttl_v4(255)?;
     }
+    socket_options::save_syn(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -2,7 +2,8 @@
 
 use super::ready::{ReadyQueue, SocketWaker};
 use crate::engine::{ConnId, Engine, MonoTime};
-use std::io::{self, IoSlice};
+use socket2::SockRef;
+use std::io::{self, IoSlice, Read};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -40,6 +41,37 @@ impl Socket {
         Self { id, stream, notify, waker, partial: Vec::new(), is_write_blocked: false }
     }
 
+    /// Reads what the kernel holds already, whether we have been told of it or not.
+    ///
+    /// # Errors
+    /// The connection's; also when the neighbour has closed it.
+    pub(super) fn read_early(
+        &mut self,
+        now: MonoTime,
+        engine: &mut Engine,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        let kept = self.partial.len();
+        buffer[..kept].copy_from_slice(&self.partial);
+        // The runtime would only try if it had been told.
+        let received = (&*SockRef::from(&self.stream)).read(&mut buffer[kept..]);
+        match received {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the neighbour")),
+            Ok(count) => {
+                self.hand_over(now, engine, &buffer[..kept + count]);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hand_over(&mut self, now: MonoTime, engine: &mut Engine, received: &[u8]) {
+        let used = engine.handle_bytes(now, self.id, received);
+        self.partial.clear();
+        self.partial.extend_from_slice(&received[used..]);
+    }
+
     /// It was reported ready: reads, up to a bound, and returns how many bytes.
     ///
     /// # Errors
@@ -68,10 +100,7 @@ impl Socket {
                 Err(error) => return Err(error),
             };
             total += count;
-            let received = &buffer[..kept + count];
-            let used = engine.handle_bytes(now, self.id, received);
-            self.partial.clear();
-            self.partial.extend_from_slice(&received[used..]);
+            self.hand_over(now, engine, &buffer[..kept + count]);
         }
         self.notify.again();
         Ok(total)

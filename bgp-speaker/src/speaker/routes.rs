@@ -14,6 +14,11 @@ use tokio::sync::oneshot;
 /// A change of the Loc-RIB, as a subscriber sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteChange {
+    /// Another program has put the prefix into the kernel, or it is the network of an interface.
+    Kernel {
+        /// The prefix.
+        prefix: IpNet,
+    },
     /// We originate the prefix.
     Local {
         /// The prefix.
@@ -27,6 +32,10 @@ pub enum RouteChange {
         prefix: IpNet,
         /// Where packets go.
         next_hop: NextHop,
+        /// Where else they may go: next hops of paths that lose to the best one by a mere tie-breaker (RFC 4271 §9.1.2.2
+        /// f and g, RFC 4456 §9), the next best first. Empty unless
+        /// [`FibRules::next_hops_max`](crate::config::FibRules::next_hops_max) is above 1.
+        equal: Vec<NextHop>,
         /// The neighbour that told us.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -45,9 +54,10 @@ impl RouteChange {
     pub(crate) fn of(prefix: IpNet, best: Option<BestRoute>) -> Self {
         match best {
             None => RouteChange::Withdrawn { prefix },
+            Some(BestRoute::Kernel) => RouteChange::Kernel { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, from, local_pref }) => {
-                RouteChange::Learned { prefix, next_hop, from, local_pref }
+            Some(BestRoute::Learned { next_hop, equal, from, local_pref }) => {
+                RouteChange::Learned { prefix, next_hop, equal, from, local_pref }
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::config::{
     AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, FibRules, Neighbor,
     NextHopMode, PolicyRef, PoolRule, Role, SpeakerConfig, Step,
 };
+use crate::view::HandoverView;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -33,8 +34,14 @@ pub struct PlanView {
     /// Routes to neighbours behind a gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_routes: Vec<PlannedHostRoute>,
+    /// Present when routes of other programs would be taken from the kernel: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_import: Option<String>,
     /// How to get there from what is in force.
     pub steps: Vec<Step>,
+    /// What would stay for a while, so that others can take its place first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverView>,
 }
 
 /// One session as it would be.
@@ -141,7 +148,9 @@ impl PlanView {
             fib: PlannedFib::of(rules),
             fib_rejected: rules.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(rules),
+            kernel_import: config.kernel_import.as_ref().map(ToString::to_string),
             steps,
+            handover: None,
         }
     }
 }

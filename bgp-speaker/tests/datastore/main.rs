@@ -6,6 +6,7 @@
 mod folders;
 
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,6 +17,11 @@ use std::time::{Duration, Instant};
 const LEASE_SECS: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 const BIN: &str = env!("CARGO_BIN_EXE_bgp-speaker");
+
+/// The etcd on `PATH`, or the one that the variable names.
+fn etcd_program() -> OsString {
+    std::env::var_os("BGP_LAB_ETCD").unwrap_or_else(|| "etcd".into())
+}
 
 /// A process that ends with its owner.
 struct Killed(Child);
@@ -80,7 +86,8 @@ impl Cluster {
         .iter()
         .flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()])
         .collect();
-        let etcd = Killed::start(Command::new("etcd").args(&etcd_arguments), &directory.join("etcd.log"));
+        let etcd =
+            Killed::start(Command::new(etcd_program()).args(&etcd_arguments), &directory.join("etcd.log"));
         let port = free_port();
         Self { directory, etcd_url: client, etcd_arguments, etcd, nodes: Vec::new(), port }
     }
@@ -166,7 +173,7 @@ impl Cluster {
 
     fn restart_etcd(&mut self) {
         let log = self.directory.join("etcd.log");
-        self.etcd = Killed::start(Command::new("etcd").args(&self.etcd_arguments), &log);
+        self.etcd = Killed::start(Command::new(etcd_program()).args(&self.etcd_arguments), &log);
     }
 
     /// Writes a key, or removes it.
@@ -405,6 +412,15 @@ fn a_reflector_takes_the_place_of_the_mesh() {
     cluster.wait_for("all routes by the reflector", |cluster| {
         (0..3).all(|index| cluster.routes(index).len() == 3)
     });
+    for index in 0..2 {
+        let log =
+            std::fs::read_to_string(cluster.directory.join(format!("{}.log", index + 2))).expect("a log");
+        let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("no \"{text}\" in the log"));
+        let (stays, goes) =
+            ("sessions stay until others have taken their place", "others have taken its place neighbor=");
+        assert!(place(stays) < place(goes), "node-{}", index + 2);
+        assert!(!log.contains("held for long enough"), "node-{}", index + 2);
+    }
 }
 
 #[test]

@@ -81,8 +81,8 @@ impl Default for CalicoData {
     }
 }
 
-/// A change of etcd.
-type Change = (String, Option<Value>);
+/// A change of etcd: a key, and its value unless it goes.
+pub type Change = (String, Option<Value>);
 
 impl CalicoData {
     /// Puts what every cluster has: its information, the default settings of BGP, and both pools.
@@ -111,8 +111,13 @@ impl CalicoData {
     /// # Errors
     /// If etcd does not take it.
     pub fn put_node(&mut self, etcd: &Etcd, node: &CalicoNode) -> Result<(), LabError> {
+        etcd.write(&[self.node_change(node)]).map(drop)
+    }
+
+    /// A node, new or changed, for a transaction that is to be written.
+    pub fn node_change(&mut self, node: &CalicoNode) -> Change {
         self.nodes.insert(node.node.name.clone(), node.clone());
-        etcd.write(&[node_resource(node)]).map(drop)
+        node_resource(node)
     }
 
     /// Deletes a node, which has no blocks any more.
@@ -133,6 +138,12 @@ impl CalicoData {
         etcd.write(&[affinity(node, block, "pending")])?;
         etcd.write(&[self.block(block)])?;
         etcd.write(&[affinity(node, block, "confirmed")]).map(drop)
+    }
+
+    /// The same in a single transaction that is to be written.
+    pub fn claim_changes(&mut self, node: &str, block: IpNet) -> Vec<Change> {
+        self.blocks.insert(block, Block { owner: node.to_owned(), addresses: BTreeMap::new() });
+        vec![self.block(block), affinity(node, block, "confirmed")]
     }
 
     /// A node gives a block back, in the steps of Calico's IPAM.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::bird::{BirdSession, CalicoBird};
-use super::data::{CalicoData, CalicoNode};
+use super::data::{CalicoData, CalicoNode, Change};
 use crate::cluster::{host_node, none_lost};
 use crate::daemon::Daemon;
 use crate::daemons::ours::{Ours, Program};
@@ -71,6 +71,8 @@ pub struct Stage<'a> {
     pub data: CalicoData,
     /// The pings between all pods.
     pub pings: PingMesh,
+    /// How long our daemons keep neighbours that others replace, in seconds; for those that have not been made yet.
+    pub handover_time: u64,
     /// Routes beyond those of the data that a node must have.
     pub extra_routes: BTreeMap<String, BTreeSet<String>>,
     members: BTreeMap<String, Member>,
@@ -118,6 +120,7 @@ impl<'a> Stage<'a> {
             etcd,
             data,
             pings: PingMesh::start(),
+            handover_time: 30,
             extra_routes: BTreeMap::new(),
             members: BTreeMap::new(),
             pods: Vec::new(),
@@ -153,6 +156,7 @@ impl<'a> Stage<'a> {
         let spec = SpeakerSpec::on(node, crate::cluster::CLUSTER_AS);
         let ours = Ours::new(self.lab, node, Program::BgpSpeaker, spec)?;
         let file = node_file(&self.etcd.url(), &node.name, ours.folder());
+        let file = format!("handover_time = {}\n{file}", self.handover_time);
         let kubernetes = ours.folder().join(KUBERNETES);
         fs::create_dir_all(&kubernetes).map_err(LabError::io(format!("making {}", kubernetes.display())))?;
         Ok(Runs::Ours(ours.with_file(file)))
@@ -236,9 +240,18 @@ impl<'a> Stage<'a> {
     /// # Panics
     /// If there is no such node: a mistake of the test.
     pub fn change_node(&mut self, name: &str, change: impl FnOnce(&mut CalicoNode)) -> Result<(), LabError> {
+        let change = self.node_change(name, change);
+        self.etcd.write(&[change]).map(drop)
+    }
+
+    /// The same for a transaction that is to be written.
+    ///
+    /// # Panics
+    /// If there is no such node: a mistake of the test.
+    pub fn node_change(&mut self, name: &str, change: impl FnOnce(&mut CalicoNode)) -> Change {
         let mut node = self.data.nodes()[name].clone();
         change(&mut node);
-        self.data.put_node(&self.etcd, &node)
+        self.data.node_change(&node)
     }
 
     /// A pod starts on a node, with these addresses, and pings every other pod as every other pod pings it, once each
@@ -494,11 +507,22 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// On timeout.
     pub fn wait_ours(&mut self) -> Result<(), LabError> {
+        self.wait_ours_but_with(None)
+    }
+
+    /// The same, whatever becomes of sessions with this node.
+    ///
+    /// # Errors
+    /// On timeout.
+    pub fn wait_ours_but_with(&mut self, other: Option<&str>) -> Result<(), LabError> {
+        let other = other.map(|name| self.node(name));
+        let ignored = other.map(|node| [node.v4.to_string(), node.v6.to_string()]).unwrap_or_default();
+        let is_meant = |session: &&Value| !ignored.iter().any(|address| session["address"] == **address);
         for name in self.our_names() {
             wait_until(&format!("all sessions of {name}"), PATIENCE, || {
                 let mut ask = |what: &str| self.ask(&name, what).map_err(|error| error.to_string());
                 let sessions = ask("neighbors")?;
-                let all: Vec<&Value> = sessions.as_array().into_iter().flatten().collect();
+                let all: Vec<&Value> = sessions.as_array().into_iter().flatten().filter(is_meant).collect();
                 if all.is_empty() || all.iter().any(|session| session["state"] != "Established") {
                     return Err(sessions.to_string());
                 }

@@ -21,6 +21,7 @@ usage: cargo xtask COMMAND
   demo [--check]        six nodes in network namespaces: mesh, live move to a reflector, a killed daemon;
                         --check runs unattended and succeeds only if every step held
   test                  build both daemons and run every test of the workspace
+  etcd PROGRAM          run the tests that need etcd, with this one: for other versions than the installed one
   bench [SCENARIO..]    run benchmarks against other daemons; --quick to see that they work, --help for more
   fuzz --seconds N      fuzz every decoder, N seconds in all
   ci                    formatting, clippy, documentation, cargo-deny, test, fuzz corpus
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match words.split_first() {
         Some((&"demo", rest)) => demo::run(rest),
         Some((&"test", [])) => test::run(),
+        Some((&"etcd", [program])) => test::run_with_etcd(program),
         Some((&"bench", rest)) => bench::run(rest),
         Some((&"fuzz", rest)) => fuzz::run(rest),
         Some((&"ci", [])) => ci::run(),

@@ -27,7 +27,30 @@ pub(crate) fn run() -> Result<(), Failure> {
     run_with(false)
 }
 
-/// The same with what is installed already; `--locked` where the lock file must not change.
+/// Runs the tests that need etcd, with this one. Each of them must pass: a skipped one would say nothing about it.
+pub(crate) fn run_with_etcd(program: &str) -> Result<(), Failure> {
+    let program = std::path::absolute(program)
+        .ok()
+        .filter(|path| path.is_file())
+        .ok_or_else(|| Failure::usage(format!("{program} is no file; name the program of an etcd")))?;
+    apt::ensure(&[apt::BUILD, apt::TEST])?;
+    run_command(Command::new(&program).arg("--version"))?;
+    run_command(&mut cargo(["build", "--workspace", "--bins"]))?;
+    let runs: [&[&str]; 3] = [
+        &["--package", "bgp-speaker", "--lib", "cluster::etcd"],
+        &["--package", "bgp-speaker", "--test", "datastore"],
+        &["--package", "bgp-lab", "--test", "calico_*"],
+    ];
+    for arguments in runs {
+        let mut command = cargo(["test", "--no-fail-fast"]);
+        command.args(arguments).env("BGP_LAB_ETCD", &program).env("BGP_LAB_REQUIRE", "1");
+        println!("\n=== {}", name_of(&command));
+        run_command(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Every test, with what is installed already; `--locked` where the lock file must not change.
 pub(crate) fn run_with(is_locked: bool) -> Result<(), Failure> {
     let start = Instant::now();
     if !is_root() {

@@ -11,6 +11,7 @@ use crate::cluster::field::Findings;
 use crate::cluster::kubernetes::{KubernetesObjects, ObjectChange};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 
 /// The only BGPConfiguration, FelixConfiguration and ClusterInformation of the cluster.
 const DEFAULT: &str = "default";
@@ -189,6 +190,12 @@ impl Snapshot {
     /// What the cluster says about itself.
     pub fn cluster_information(&self) -> Option<&ClusterInformation> {
         self.cluster.as_ref()
+    }
+
+    /// The addresses of all nodes, of both families.
+    pub fn node_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = |node: &Node| [true, false].map(|is_ipv4| node.address(is_ipv4));
+        self.nodes.values().flat_map(move |node| addresses(node).into_iter().flatten())
     }
 
     /// Nodes that are known.

@@ -1,4 +1,4 @@
-//! A real etcd for tests, on loopback, in a directory of its own.
+//! A real etcd for tests, on loopback, in a directory of its own: the one on `PATH`, or the one that `$BGP_LAB_ETCD` names.
 
 use super::{EtcdOptions, connect};
 use etcd_client::Client;
@@ -97,12 +97,12 @@ impl Drop for TestServer {
 }
 
 fn spawn(arguments: &[String]) -> Child {
-    Command::new("etcd")
+    Command::new(std::env::var_os("BGP_LAB_ETCD").unwrap_or_else(|| "etcd".into()))
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("etcd runs (Debian: etcd-server)")
+        .expect("etcd runs (Debian: etcd-server; $BGP_LAB_ETCD names another one)")
 }
 
 /// Ports that nobody listens on, as long as nobody else takes them first.

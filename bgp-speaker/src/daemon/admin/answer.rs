@@ -97,7 +97,9 @@ impl From<ApplyError> for ApiError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            ApplyError::Listen(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            ApplyError::Kernel(_) | ApplyError::Listen(_) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
             ApplyError::Stopped(_) => Self::stopped(),
         }
     }

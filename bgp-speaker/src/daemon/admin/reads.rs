@@ -56,9 +56,12 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response,
 }
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<StatusView>, ApiError> {
-    let datastore = admin.desired.lock().await.datastore();
+    let (datastore, handover) = {
+        let mut desired = admin.desired.lock().await;
+        (desired.datastore(), desired.handover())
+    };
     let datastore = datastore.map(|state| state.view());
-    Ok(Json(StatusView { datastore, ..admin.handle.status().await? }))
+    Ok(Json(StatusView { datastore, handover, ..admin.handle.status().await? }))
 }
 
 /// The nodes that registered themselves, by name.

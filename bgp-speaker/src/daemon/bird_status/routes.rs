@@ -14,6 +14,9 @@ const PAGE_ROUTES: usize = 4096;
 /// BIRD's preferences of what it learns by BGP, and of what it is told by its own file.
 const PREFERENCE_BGP: u32 = 100;
 const PREFERENCE_STATIC: u32 = 200;
+/// Of networks of interfaces, and of what it learns from the kernel.
+const PREFERENCE_DIRECT: u32 = 240;
+const PREFERENCE_KERNEL: u32 = 10;
 
 /// A walk over the table. One per question.
 #[derive(Debug)]
@@ -70,7 +73,12 @@ impl Walk {
         let Picture { now, .. } = self.picture;
         let Ok(from) = route.from.parse::<NeighborRef>() else {
             let since = short(self.picture.before(self.picture.status.uptime_secs), now);
-            return (format!("static1 {since}"), format!(" ({PREFERENCE_STATIC})"));
+            let (source, preference) = match &route.kernel {
+                None => ("static1", PREFERENCE_STATIC),
+                Some(kernel) if kernel.is_network => ("direct1", PREFERENCE_DIRECT),
+                Some(_) => ("kernel1", PREFERENCE_KERNEL),
+            };
+            return (format!("{source} {since}"), format!(" ({preference})"));
         };
         let is_it = |neighbor: &&crate::view::NeighborView| {
             neighbor.address == from.address.to_string() && from.port.is_none_or(|port| port == neighbor.port)
@@ -95,6 +103,12 @@ impl Walk {
 
     /// Where packets go, as far as the kernel's side has been decided.
     fn via(&self, route: &RouteView) -> String {
+        if let Some(kernel) = route.kernel.as_ref().filter(|kernel| !kernel.is_blackhole) {
+            let interface = kernel.interface.as_deref().unwrap_or("?");
+            let gateway = kernel.gateway.as_ref();
+            return gateway
+                .map_or(format!("dev {interface}"), |gateway| format!("via {gateway} on {interface}"));
+        }
         let Some(next_hop) = &route.next_hop else { return "blackhole".to_owned() };
         let is_tunnelled = is_in_tunnel(&self.picture.config.fib_rules, &route.prefix);
         let to_it = || {

@@ -8,7 +8,7 @@ use crate::daemon::advice::io_text;
 use crate::daemon::cluster::{Model, Sources};
 use crate::daemon::desired::node_name;
 use crate::daemon::file::{EtcdSection, FileConfig};
-use crate::daemon::human::count;
+use crate::daemon::human::{count, handover};
 use crate::view::PlanView;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,7 @@ fn first_start(file: &FileConfig, config: &SpeakerConfig) -> PlanView {
         announcements: Default::default(),
         filters: Default::default(),
         fib_rules: Default::default(),
+        kernel_import: None,
         ..config.clone()
     };
     PlanView::new(&node_name(file), config, file.fib.is_some(), diff(&nothing, config))
@@ -92,6 +93,9 @@ fn render(plan: &PlanView) -> String {
     let resets =
         plan.steps.iter().filter(|step| step.action == crate::config::StepAction::ResetSession).count();
     text.push_str(&format!("{}, {}\n", count(plan.steps.len(), "step"), count(resets, "session reset")));
+    if let Some(held) = &plan.handover {
+        text.push_str(&format!("{}\n", handover(held)));
+    }
     text
 }
 

@@ -162,7 +162,7 @@ fn table(routes: &[RouteView]) -> Table {
             (marks, if route.best && !route.stale { Colour::Good } else { colour }),
             (named(route), colour),
             plain(route.next_hop.clone().unwrap_or_default()),
-            plain(route.from.clone()),
+            plain(route.source()),
             plain(number(route.local_pref)),
             plain(number(route.med)),
             plain(route.as_path.clone()),
@@ -194,7 +194,7 @@ fn render_verbose(route: &RouteView, colours: bool) -> String {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let attributes = facts([
         ("  next hop", route.next_hop.clone()),
-        ("  from", Some(route.from.clone())),
+        ("  from", Some(route.source())),
         ("  origin", Some(route.origin.clone())),
         ("  AS path", text(&route.as_path)),
         ("  local pref", number(route.local_pref)),
@@ -221,6 +221,7 @@ mod tests {
             family: Family::Ipv4Unicast,
             next_hop: Some("10.0.0.2".to_owned()),
             from: "10.0.0.9".to_owned(),
+            kernel: None,
             best: true,
             origin: "igp".to_owned(),
             as_path: String::new(),

@@ -139,6 +139,9 @@ fn of_steps(mut steps: Vec<Step>) -> Event {
 
 fn of_route(change: RouteChange) -> Event {
     match change {
+        RouteChange::Kernel { prefix } => {
+            Event::Route { prefix, next_hop: None, source: "kernel".to_owned() }
+        }
         RouteChange::Local { prefix, .. } => {
             Event::Route { prefix, next_hop: None, source: "local".to_owned() }
         }

@@ -6,7 +6,7 @@ use crate::config::{
     diff, resolve,
 };
 use crate::engine::policy::Policy;
-use crate::engine::rib::{Announced, Change, Path, Rib, Source};
+use crate::engine::rib::{Change, Rib, Source};
 use crate::engine::time::MonoTime;
 use crate::engine::update_group::UpdateGroup;
 use crate::engine::wire::decode_canonical;
@@ -33,6 +33,9 @@ impl Engine {
             self.attrs.set_identity(&Self::identity(&self.config), decode_canonical);
         }
         self.ribs.iter_mut().for_each(Rib::resume_deferred);
+        if steps.iter().any(|step| step.action == StepAction::Kernel) {
+            self.take_again();
+        }
         for step in steps {
             let neighbor = step.target.parse::<NeighborRef>().ok();
             let prefix = step.target.parse::<IpNet>().ok();
@@ -41,6 +44,7 @@ impl Engine {
                 (
                     StepAction::Fib
                     | StepAction::Filter
+                    | StepAction::Kernel
                     | StepAction::Listen
                     | StepAction::Announce
                     | StepAction::Withdraw,
@@ -139,8 +143,10 @@ impl Engine {
         needs_reset: bool,
     ) {
         let import = Policy::resolve(&neighbor.options.import, &self.config);
+        let is_leaving = range.is_none() && self.config.leaving.contains(&neighbor.id());
         let Some(peer) = self.peer_mut(source) else { return };
         let was_connecting = peer.connects();
+        peer.is_leaving = is_leaving;
         let is_enabled = neighbor.enabled;
         peer.import = import;
         let ids = (peer.neighbor.id(), neighbor.id());
@@ -160,7 +166,7 @@ impl Engine {
 
     fn start_soon(&mut self, now: MonoTime, source: Source) {
         if let Some(peer) = self.peer_mut(source) {
-            peer.retry_at = Some(now);
+            peer.connect_soon(now);
             self.deadlines.arm(crate::engine::deadlines::Owner::Peer(source), now);
         }
     }
@@ -222,42 +228,41 @@ impl Engine {
     }
 
     /// Originates a prefix as the configuration says now, or no longer.
-    fn originate(&mut self, prefix: IpNet) {
-        let family = Family::of(&prefix);
-        let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
-        let length = encode_prefix(prefix, &mut key);
+    pub(super) fn originate(&mut self, prefix: IpNet) {
         let announcement = self.config.announcements.get(&prefix).cloned();
-        let attr = announcement.map(|announcement| self.intern(local_attributes(&announcement), None));
-        let rib = &mut self.ribs[family.index()];
-        let count = &mut self.sources[Source::LOCAL.0 as usize].path_count[family.index()];
-        match attr {
-            Some(attr) => {
-                let path = Path { source: Source::LOCAL, attr, path_id: 0 };
-                let outcome = rib.announce(&mut self.attrs, &key[..length], path);
-                *count += u32::from(outcome == Announced::New);
-                if outcome == Announced::Same {
-                    self.judge_again(family, &key[..length]);
-                }
-            }
-            None => *count -= u32::from(rib.withdraw(&mut self.attrs, &key[..length], Source::LOCAL, 0)),
+        if !announcement.as_ref().is_some_and(|announcement| announcement.yields_to_kernel) {
+            self.kernel.yielded.remove(&prefix);
+        }
+        let announcement = announcement.filter(|announcement| !self.has_yielded(announcement));
+        let wanted = announcement.map(|announcement| (local_attributes(&announcement), None));
+        if self.set_own(prefix, Source::LOCAL, wanted) {
+            self.judge_again(&[prefix]);
         }
     }
 
-    /// Something about a prefix that we originate changed which is no attribute of its path: filters may say otherwise.
-    fn judge_again(&mut self, family: Family, key: &[u8]) {
-        let concerned =
-            |group: &UpdateGroup| group.key.family == family && group.key.export.reads_interface();
-        if !self.groups.iter().flatten().any(concerned) {
-            return;
+    /// Something about prefixes of our own changed which is no attribute of their paths: filters may say otherwise.
+    pub(super) fn judge_again(&mut self, prefixes: &[IpNet]) {
+        for family in Family::ALL {
+            let concerned =
+                |group: &UpdateGroup| group.key.family == family && group.key.export.reads_interface();
+            let mut of_family = prefixes.iter().filter(|prefix| Family::of(prefix) == family).peekable();
+            if of_family.peek().is_none() || !self.groups.iter().flatten().any(concerned) {
+                continue;
+            }
+            self.flush(|_, _| true);
+            let rib = &self.ribs[family.index()];
+            for prefix in of_family {
+                let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
+                let length = encode_prefix(*prefix, &mut key);
+                let id = rib.prefixes.find(&key[..length]).filter(|id| !rib.is_undecided(*id));
+                let Some(id) = id else { continue };
+                let best = rib.best(id);
+                for group in self.groups.iter_mut().flatten().filter(|group| concerned(group)) {
+                    group.note(&Change { id, old: best, new: best });
+                }
+            }
+            self.flush_groups(family);
         }
-        self.flush(|_, _| true);
-        let rib = &self.ribs[family.index()];
-        let Some(id) = rib.prefixes.find(key).filter(|id| !rib.is_undecided(*id)) else { return };
-        let best = rib.best(id);
-        for group in self.groups.iter_mut().flatten().filter(|group| concerned(group)) {
-            group.note(&Change { id, old: best, new: best });
-        }
-        self.flush_groups(family);
     }
 
     /// Closes and reopens a neighbour's session.

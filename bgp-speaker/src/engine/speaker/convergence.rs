@@ -127,6 +127,16 @@ impl Engine {
     }
 }
 
+/// Has a neighbour told all its routes since its session came up? Of one that will not say so, that is taken for granted
+/// after a while.
+pub(super) fn has_told_all(now: MonoTime, peer: &Peer) -> bool {
+    match Settled::of(peer) {
+        Settled::Yes => true,
+        Settled::WhenQuiet => peer.up_for(now).is_some_and(|time| time >= QUIET),
+        Settled::No => false,
+    }
+}
+
 enum Settled {
     Yes,
     /// It will not say so; quiet must do.

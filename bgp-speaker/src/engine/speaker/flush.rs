@@ -19,6 +19,7 @@ macro_rules! export_view {
             sources: &$engine.sources,
             cluster_id: $engine.config.cluster_id.unwrap_or($engine.config.router_id),
             announcements: &$engine.config.announcements,
+            kernel: &$engine.kernel,
         }
     };
 }
@@ -115,10 +116,11 @@ impl Engine {
         }
         let mut changes = std::mem::take(&mut self.scratch.changes);
         let sources = &self.sources;
-        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did.
-        let ready = |rib: &Rib, id, old: Option<Path>| {
-            !deferring || old.is_some() || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL)
-        };
+        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did. A route in the kernel is
+        // not: a neighbour may have a path that is preferred to it.
+        let is_final = |(path, _): (Path, bool)| matches!(path.source, Source::LOCAL | Source::NETWORK);
+        let ready =
+            |rib: &Rib, id, old: Option<Path>| !deferring || old.is_some() || rib.paths(id).any(is_final);
         let select = |attrs: &AttrTable, paths: &[Path]| select(attrs, sources, paths);
         let beats = |attrs: &AttrTable, new: Path, old: Path| {
             beats(&candidate(attrs, sources, &new), &candidate(attrs, sources, &old))
@@ -126,10 +128,14 @@ impl Engine {
         let takes_paths =
             |group: &&mut UpdateGroup| group.key.family == family && group.key.add_paths.is_some();
         let has_takers = self.groups.iter_mut().flatten().any(|group| takes_paths(&group));
-        let mut touched = has_takers.then(Vec::new);
+        let shares_packets = self.config.fib_rules.next_hops_max.get() > 1;
+        let mut touched = (has_takers || shares_packets).then(Vec::new);
         rib.decide(&mut self.attrs, ready, beats, select, &mut changes, touched.as_mut());
         for id in touched.into_iter().flatten() {
             self.groups.iter_mut().flatten().filter(takes_paths).for_each(|group| group.note_paths(id));
+            if shares_packets {
+                self.route_changes.push(RouteChange { family, id });
+            }
         }
         for change in &changes {
             self.note_change(family, change);
@@ -149,7 +155,9 @@ impl Engine {
         for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
             group.note(change);
         }
-        self.route_changes.push(RouteChange { family, id: change.id });
+        if self.config.fib_rules.next_hops_max.get() == 1 {
+            self.route_changes.push(RouteChange { family, id: change.id });
+        }
     }
 
     pub(super) fn flush_groups(&mut self, family: Family) {

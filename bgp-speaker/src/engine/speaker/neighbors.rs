@@ -4,6 +4,7 @@ use super::{Engine, RefusedConnection};
 use crate::config::{
     Family, ListenRange, Neighbor, NeighborError, NeighborId, NeighborRef, at_address, called, resolve,
 };
+use crate::engine::ConnId;
 use crate::engine::deadlines::Owner;
 use crate::engine::peer::{Peer, SourceInfo};
 use crate::engine::policy::Policy;
@@ -21,9 +22,8 @@ impl Engine {
         self.sources[source.0 as usize] = SourceInfo::new(id);
         let import = Policy::resolve(&neighbor.options.import, &self.config);
         let mut peer = Peer::new(source, neighbor, import, range, self.seed, now);
-        if peer.connects() {
-            peer.retry_at = Some(now);
-        }
+        peer.is_leaving = range.is_none() && self.config.leaving.contains(&id);
+        peer.connect_soon(now);
         self.deadlines.arm(Owner::Peer(source), now);
         self.peers[source.0 as usize] = Some(Box::new(peer));
         self.by_id.insert(id, source);
@@ -84,6 +84,12 @@ impl Engine {
         }
         let neighbor = Self::dynamic_neighbor(&range, remote);
         Ok(self.add_peer(now, neighbor, Some(range.prefix)))
+    }
+
+    /// The connections with all neighbours of an address.
+    pub fn connections_of(&self, remote: IpAddr) -> Vec<ConnId> {
+        let peers = at_address(&self.by_id, remote).filter_map(|(_, source)| self.peer(*source));
+        peers.flat_map(|peer| peer.connections.iter().filter_map(|connection| connection.conn)).collect()
     }
 
     /// Which of the known peers with this address a new connection from there is for. See [`Peer::acceptance`]; of equals

@@ -2,6 +2,7 @@
 
 use super::{ConnectTarget, Effect, Engine, RefusedConnection, StopMode};
 use crate::config::Family;
+use crate::engine::backoff::Outlook;
 use crate::engine::collision::{Direction, OtherConnection, SETTLED_AFTER, loser};
 use crate::engine::conn::ConnId;
 use crate::engine::deadlines::Owner;
@@ -163,10 +164,8 @@ impl Engine {
         }
         let Some(peer) = self.peer_mut(source) else { return };
         peer.retention.iter_mut().for_each(|retention| retention.closed_by_us = true);
-        if peer.connects() {
-            peer.retry_at = Some(now);
-            self.deadlines.arm(Owner::Peer(source), now);
-        }
+        peer.connect_soon(now);
+        self.deadlines.arm(Owner::Peer(source), now);
     }
 
     fn for_both(&mut self, now: MonoTime, source: Source, event: impl Fn(Option<&Negotiated>) -> Event) {
@@ -461,7 +460,7 @@ impl Engine {
         let is_planned =
             peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
         if !stopping && peer.connects() && !has_other && !is_planned {
-            let at = peer.schedule_retry(now, is_persistent(&reason));
+            let at = peer.schedule_retry(now, Outlook::after(&reason));
             self.deadlines.arm(Owner::Peer(source), at);
         }
         let Some(peer) = self.peer_mut(source) else { return };
@@ -497,9 +496,12 @@ impl Engine {
             // We go; what we know stays in force until we are back.
             return;
         }
-        let is_enabled = self.peer(source).is_some_and(|peer| peer.neighbor.enabled);
-        let (restart_time, kept) =
-            families_to_keep(&established.terms, reason).filter(|_| is_enabled).unwrap_or_default();
+        let Some(peer) = self.peer(source) else { return };
+        let is_restart =
+            is_like_a_restart(&established.terms, reason) || peer.is_leaving && is_removal(reason);
+        let (restart_time, kept) = families_to_keep(&established.terms)
+            .filter(|_| is_restart && peer.neighbor.enabled)
+            .unwrap_or_default();
         let lost: Vec<Family> = Family::ALL.into_iter().filter(|family| !kept.contains(family)).collect();
         self.purge(source, false, &lost);
         // RFC 4724 §4.2: what was stale already does not outlive a second loss. A connection that lost against the
@@ -584,19 +586,29 @@ fn is_collision(reason: &DownReason) -> bool {
         if n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::CONNECTION_COLLISION)
 }
 
-/// RFC 4724 §4.2, RFC 8538 §4: for how long, and of which families, are routes kept?
-fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration, Vec<Family>)> {
-    let restart = terms.graceful_restart.as_ref()?;
-    let keeps = match reason {
+/// RFC 4724 §4.2, RFC 8538 §4: does the session's end say that the neighbour will be back?
+fn is_like_a_restart(terms: &Negotiated, reason: &DownReason) -> bool {
+    match reason {
         DownReason::TcpFailed(_) | DownReason::ClosedForRestart => true,
         DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) => {
-            restart.notification && !n.is_hard_reset()
+            terms.has_notification_restart() && !n.is_hard_reset()
         }
         DownReason::GivenUp => false,
-    };
-    if !keeps || restart.restart_time_secs == 0 {
-        return None;
     }
+}
+
+/// Has the neighbour removed us from its configuration (RFC 4486)?
+fn is_removal(reason: &DownReason) -> bool {
+    matches!(reason, DownReason::NotificationReceived(n) if {
+        let reason = n.hard_reset_reason();
+        let n = reason.as_ref().unwrap_or(n);
+        n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::PEER_DECONFIGURED
+    })
+}
+
+/// For how long, and of which families, are routes kept when the neighbour restarts?
+fn families_to_keep(terms: &Negotiated) -> Option<(Duration, Vec<Family>)> {
+    let restart = terms.graceful_restart.as_ref().filter(|restart| restart.restart_time_secs > 0)?;
     let families = terms.families.iter().filter(|family| terms.restart_family(**family).is_some());
     Some((Duration::from_secs(u64::from(restart.restart_time_secs)), families.copied().collect()))
 }
@@ -605,14 +617,4 @@ fn families_to_keep(terms: &Negotiated, reason: &DownReason) -> Option<(Duration
 fn is_open_error(reason: &DownReason) -> bool {
     matches!(reason, DownReason::NotificationSent(n) | DownReason::NotificationReceived(n)
         if n.hard_reset_reason().as_ref().unwrap_or(n).code == NotificationCode::OPEN_MESSAGE_ERROR.0)
-}
-
-/// Will the next attempt most likely end the same way, unless somebody changes a configuration?
-fn is_persistent(reason: &DownReason) -> bool {
-    is_open_error(reason)
-        || matches!(reason, DownReason::NotificationReceived(n) | DownReason::NotificationSent(n) if {
-            let reason = n.hard_reset_reason();
-            let n = reason.as_ref().unwrap_or(n);
-            n.code == NotificationCode::CEASE.0 && n.subcode == subcode::cease::MAXIMUM_PREFIXES
-        })
 }

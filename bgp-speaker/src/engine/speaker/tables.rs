@@ -7,7 +7,7 @@ use crate::engine::pages::{PageAnswer, PageQuestion, Pager, is_after};
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::update_group::{Announce, ExportView, GroupKey, Verdicts, export, export_attributes};
 use crate::engine::wire::{Edits, decode_canonical};
-use crate::view::{PathName, PathsTold, RouteCursor, RouteQuery, RouteTable, RouteView};
+use crate::view::{KernelRouteView, PathName, PathsTold, RouteCursor, RouteQuery, RouteTable, RouteView};
 use bgp_proto::{NextHop, PathAttributes, encode_prefix};
 use bytes::BytesMut;
 use ipnet::IpNet;
@@ -235,7 +235,12 @@ impl Engine {
             prefix,
             family,
             next_hop: next_hop.map(|next_hop| next_hop.addr().to_string()),
-            from: if path.source == Source::LOCAL { "local".to_owned() } else { self.name_of(from) },
+            from: match path.source {
+                Source::LOCAL => "local".to_owned(),
+                source if source.is_own() => "kernel".to_owned(),
+                _ => self.name_of(from),
+            },
+            kernel: self.kernel_view(&prefix, path.source),
             best: true,
             origin: attributes.origin.map(|origin| origin.to_string()).unwrap_or_default(),
             as_path: attributes.as_path.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -248,6 +253,27 @@ impl Engine {
             cluster_list: texts(&attributes.cluster_list),
             path_id: Some(path.path_id).filter(|id| *id != 0 || self.has_path_ids(family, path.source)),
             stale: false,
+        }
+    }
+
+    /// What the kernel has, for a path from there.
+    fn kernel_view(&self, prefix: &IpNet, source: Source) -> Option<KernelRouteView> {
+        match source {
+            Source::NETWORK => {
+                let interface = self.kernel.networks.get(prefix).map(ToString::to_string);
+                Some(KernelRouteView { is_network: true, interface, ..KernelRouteView::default() })
+            }
+            Source::ELEVATED | Source::KERNEL => {
+                self.kernel.routes.get(prefix).map(|route| KernelRouteView {
+                    is_network: false,
+                    interface: route.interface.as_deref().map(str::to_owned),
+                    gateway: route.gateway.map(|gateway| gateway.to_string()),
+                    metric: route.metric,
+                    protocol: route.protocol,
+                    is_blackhole: route.is_blackhole,
+                })
+            }
+            _ => None,
         }
     }
 

@@ -1,11 +1,13 @@
 //! Questions and answers: nothing here changes anything.
 
 use super::Engine;
-use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborRef, Role};
+use super::convergence::has_told_all;
+use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, NeighborRef, Role};
+use crate::engine::candidates::equal_to_best;
 use crate::engine::message_counts::MessageCounts;
 use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
-use crate::engine::rib::{PrefixId, Source};
+use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
 use crate::engine::update_group::UpdateGroup;
@@ -17,12 +19,16 @@ use std::net::IpAddr;
 /// A best path as a subscriber sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BestRoute {
+    /// Another program has it in the kernel, or it is the network of an interface.
+    Kernel,
     /// We originate it.
     Local(AnnouncementKind),
     /// Learned.
     Learned {
         /// Where to send packets.
         next_hop: NextHop,
+        /// Where else they may be sent.
+        equal: Vec<NextHop>,
         /// From whom we know.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -35,6 +41,9 @@ impl Engine {
     pub fn best_route(&self, family: Family, id: PrefixId) -> Option<BestRoute> {
         let rib = &self.ribs[family.index()];
         let path = rib.best(id).filter(|_| !rib.is_undecided(id))?;
+        if path.source.is_own() && path.source != Source::LOCAL {
+            return Some(BestRoute::Kernel);
+        }
         if path.source == Source::LOCAL {
             let prefix = self.prefix(family, id)?;
             let kind = self.config.announcements.get(&prefix).map_or(AnnouncementKind::Route, |a| a.kind);
@@ -42,7 +51,31 @@ impl Engine {
         }
         let next_hop = self.attrs.set(path.attr).next_hop?;
         let from = self.sources[path.source.0 as usize].address;
-        Some(BestRoute::Learned { next_hop, from, local_pref: self.attrs.record(path.attr).local_pref })
+        let local_pref = self.attrs.record(path.attr).local_pref;
+        Some(BestRoute::Learned {
+            next_hop,
+            equal: self.equal_next_hops(family, id, next_hop),
+            from,
+            local_pref,
+        })
+    }
+
+    /// The next hops of paths that are as good as the best one, as far as the kernel is to have them, in order.
+    fn equal_next_hops(&self, family: Family, id: PrefixId, best: NextHop) -> Vec<NextHop> {
+        let most = usize::from(self.config.fib_rules.next_hops_max.get()) - 1;
+        let rib = &self.ribs[family.index()];
+        if most == 0 || rib.paths(id).nth(1).is_none() {
+            return Vec::new();
+        }
+        let paths: Vec<Path> = rib.paths(id).map(|(path, _)| path).collect();
+        let mut next_hops: Vec<NextHop> = Vec::new();
+        for path in equal_to_best(&self.attrs, &self.sources, &paths) {
+            // Several reflectors tell of one next hop.
+            let next_hop = self.attrs.set(path.attr).next_hop;
+            next_hops.extend(next_hop.filter(|new| *new != best && !next_hops.contains(new)));
+        }
+        next_hops.truncate(most);
+        next_hops
     }
 
     /// All prefixes with a decided best path.
@@ -67,7 +100,9 @@ impl Engine {
             paths: count(|rib| rib.path_count()),
             ready: self.is_converged(),
             fib: None,
+            kernel_import: None,
             datastore: None,
+            handover: None,
         }
     }
 
@@ -138,6 +173,8 @@ impl Engine {
             malformed_count: peer.malformed_count,
             last_error: peer.last_error.clone(),
             restarting: peer.retention.is_some(),
+            told_all: has_told_all(now, peer),
+            leaving: peer.is_leaving,
             slow: self.groups_of(peer).any(|g| g.member(peer.source).is_some_and(|m| m.is_slow())),
         }
     }
@@ -157,6 +194,24 @@ impl Engine {
             (family.to_string(), PrefixCounts { received, accepted: received, advertised })
         });
         counts.collect()
+    }
+
+    /// How many prefixes nobody but these neighbours tells. Stale paths of others count for nothing.
+    pub fn sole_routes(&self, neighbors: &[NeighborId]) -> usize {
+        let sources: Vec<Source> = neighbors.iter().filter_map(|id| self.by_id.get(id)).copied().collect();
+        let is_theirs = |path: &Path| sources.contains(&path.source);
+        let is_sole = |family: Family, id: PrefixId| {
+            let mut is_told = false;
+            let has_other = self.ribs[family.index()].paths(id).any(|(path, stale)| {
+                is_told |= is_theirs(&path);
+                !stale && !is_theirs(&path)
+            });
+            is_told && !has_other
+        };
+        let of_family = |family: Family| {
+            self.ribs[family.index()].prefixes.ids().filter(|id| is_sole(family, *id)).count()
+        };
+        Family::ALL.into_iter().map(of_family).sum()
     }
 
     /// Counters and gauges.

@@ -71,6 +71,11 @@ impl Network {
         self.table(at, RouteTable::Best, None)
     }
 
+    /// What the subscriber at a node was told last of a prefix.
+    pub fn subscribed(&self, at: NodeId, prefix: IpNet) -> Option<&BestRoute> {
+        self.node(at).routes.get(&prefix)
+    }
+
     /// Pairs of running nodes that are to have a session: configured on both sides, by list or range.
     pub fn expected_sessions(&self) -> Vec<(NodeId, NodeId)> {
         let knows = |at: NodeId, of: NodeId| {
@@ -224,5 +229,5 @@ fn is_refused(receiver: &SpeakerConfig, at: NodeId, allowed: u8, route: &RouteVi
 }
 
 fn on_the_wire(route: &RouteView) -> RouteView {
-    RouteView { from: String::new(), best: false, stale: false, ..route.clone() }
+    RouteView { from: String::new(), kernel: None, best: false, stale: false, ..route.clone() }
 }

@@ -315,3 +315,79 @@ fn a_speaker_that_keeps_losing_its_connection_comes_to_rest_in_the_end() {
         network.check_model();
     }
 }
+
+#[test]
+fn a_neighbour_that_is_to_leave_takes_its_routes_along_only_when_it_is_removed() {
+    for is_leaving in [false, true] {
+        let mut network = Network::new(1);
+        let nodes = star(&mut network, 3);
+        network.converge();
+        if is_leaving {
+            network.apply(nodes[0], |config| _ = config.leaving.insert(nodes[1].address().into()));
+            network.run(SECOND);
+            assert_eq!(session_count(&network, nodes[0], nodes[1]), 1, "the neighbour sees nothing of it");
+        }
+        network.forget_heard();
+        network.apply(nodes[1], |config| config.neighbors.clear());
+        network.run(20 * SECOND);
+        let neighbor = network.neighbor(nodes[0], nodes[1]).expect("listed");
+        assert_eq!((neighbor.restarting, neighbor.leaving), (is_leaving, is_leaving));
+        assert_eq!(network.best(nodes[2]).len(), if is_leaving { 4 } else { 2 });
+        let is_attempt = |seen: &Heard| seen.kind() == MessageType::OPEN;
+        assert!(!network.heard_by(nodes[1], nodes[0]).any(is_attempt), "nobody connects to it");
+        network.apply(nodes[0], |config| {
+            config.neighbors.remove(&nodes[1].address().into());
+            config.leaving.clear();
+        });
+        network.run(SECOND);
+        assert_eq!(network.best(nodes[2]).len(), 2);
+    }
+}
+
+#[test]
+fn a_leaving_neighbour_that_was_switched_off_takes_its_routes_along() {
+    let mut network = Network::new(1);
+    let nodes = star(&mut network, 3);
+    network.converge();
+    network.apply(nodes[0], |config| _ = config.leaving.insert(nodes[1].address().into()));
+    change(&mut network, nodes[1], nodes[0], |neighbor| neighbor.enabled = false);
+    network.run(SECOND);
+    assert_eq!(network.best(nodes[2]).len(), 2);
+}
+
+#[test]
+fn who_is_wanted_again_is_connected_to_again() {
+    let mut network = Network::new(1);
+    let nodes = star(&mut network, 3);
+    network.converge();
+    let id = nodes[1].address().into();
+    network.apply(nodes[0], |config| _ = config.leaving.insert(id));
+    change(&mut network, nodes[1], nodes[0], |neighbor| neighbor.passive = true);
+    network.reset(nodes[0], nodes[1]);
+    network.run(20 * SECOND);
+    assert!(!network.is_up(nodes[0], nodes[1]), "neither side connects");
+    network.apply(nodes[0], |config| config.leaving.clear());
+    network.converge();
+    network.check_model();
+}
+
+#[test]
+fn sole_routes_are_those_that_nobody_else_tells() {
+    let mut network = Network::new(1);
+    let nodes = star(&mut network, 3);
+    network.apply(nodes[2], |config| {
+        for prefix in [v4(2), v4(9)] {
+            let announcement = Announcement::block(prefix.parse().expect("a prefix"));
+            config.announcements.insert(announcement.prefix, announcement);
+        }
+    });
+    network.converge();
+    let ids = [nodes[1], nodes[2]].map(|node| node.address().into());
+    let sole = |network: &Network, ids: &[_]| network.engine(nodes[0]).sole_routes(ids);
+    assert_eq!(sole(&network, &ids[..1]), 1, "its IPv6 block; another one has the IPv4 block too");
+    assert_eq!(sole(&network, &ids[1..]), 3);
+    assert_eq!(sole(&network, &ids), 5);
+    network.kill(nodes[2]);
+    network.run(SECOND);
+    assert_eq!(sole(&network, &ids[..1]), 2, "what is stale may go any time");
+}

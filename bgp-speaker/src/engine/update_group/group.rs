@@ -138,7 +138,7 @@ impl UpdateGroup {
         }
         if let (Some(old), Some(new)) = (change.old, change.new)
             && old.source != new.source
-            && new.source != Source::LOCAL
+            && !new.source.is_own()
             && self.advertised.contains(change.id)
         {
             self.unlearn.push((change.id, new.source));

@@ -5,6 +5,7 @@ use crate::config::{
     AddPaths, Announcement, GracefulRestartConfig, Neighbor, SessionOptions, SpeakerConfig, Step,
 };
 use crate::view::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
+use std::collections::BTreeSet;
 
 /// What Calico's BIRD proposes.
 const HOLD_TIME_SECS: u16 = 240;
@@ -38,6 +39,8 @@ impl Plan {
                 .collect(),
             filters: self.filters.clone(),
             fib_rules: self.fib.clone(),
+            kernel_import: Some(self.kernel_import.clone()),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -54,7 +57,9 @@ impl Plan {
             fib: PlannedFib::of(&self.fib),
             fib_rejected: self.fib.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(&self.fib),
+            kernel_import: Some(self.kernel_import.to_string()),
             steps,
+            handover: None,
         }
     }
 }
@@ -120,6 +125,8 @@ impl Origination {
         };
         // Communities are attached on export, behind the BGPFilters.
         announcement.local_pref = Some(self.local_pref);
+        // Felix, where there is one, has a route for the pod, and knows better whether and where the pod is.
+        announcement.yields_to_kernel = self.kind == OriginationKind::Borrowed;
         announcement
     }
 
