@@ -278,6 +278,12 @@ fn a_neighbor_that_resets_its_session_and_connects_at_once_is_taken() {
             peer.send(&wire::message(3, &[6, 6]));
             peer = stage.connect_and_establish(90)?;
         }
+        for _ in 0..200 {
+            // The end comes after something that is to be read, and a NOTIFICATION is not all that may say so.
+            peer.send(&wire::keepalive());
+            drop(peer);
+            peer = stage.connect_and_establish(90)?;
+        }
         stage.the_other_session_is_untouched()
     });
 }

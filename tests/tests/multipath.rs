@@ -1,6 +1,7 @@
 //! Several routers that lead to one place share its packets, in the kernel's table.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 use bgp_lab::harness::lab_test;
 use bgp_lab::raw_peer::Feeder;
@@ -75,7 +76,7 @@ fn the_kernel_shares_packets_among_equal_routers_and_forgets_one_that_goes() {
                 let mut config = runtime
                     .block_on(speaker.handle().config())
                     .map_err(|error| failed(&error.to_string()))?;
-                config.fib_rules.next_hops_max = count.try_into().expect("not zero");
+                config.fib_rules.next_hops_max = NonZeroU8::new(count);
                 let steps = runtime.block_on(speaker.handle().apply(config));
                 let steps = steps.map_err(|error| failed(&error.to_string()))?;
                 Ok::<_, LabError>(steps.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -91,9 +92,21 @@ fn the_kernel_shares_packets_among_equal_routers_and_forgets_one_that_goes() {
             route.as_path = vec![65003];
             feeder.announce(route);
             wait_ways(&host.namespace, &[2, 3, 4])?;
+            // What cannot be reached is not used; nor does it keep what was there before.
+            let out_of_reach = SeenRoute { next_hop: Some([192, 0, 2, 1].into()), ..feeders[2].1.clone() };
+            feeders[2].0.announce(&out_of_reach);
+            wait_ways(&host.namespace, &[2, 3])?;
+            let (feeder, route) = &mut feeders[2];
+            feeder.announce(route);
+            wait_ways(&host.namespace, &[2, 3, 4])?;
             drop(feeders.remove(0));
             wait_ways(&host.namespace, &[3, 4])?;
-            assert_eq!(share(1)?, ["fib next_hops_max (16 -> 1)"]);
+            // In one go: a neighbour goes, and there is nothing to share any more. The best path is the same.
+            let mut config =
+                runtime.block_on(speaker.handle().config()).map_err(|error| failed(&error.to_string()))?;
+            config.fib_rules.next_hops_max = None;
+            config.neighbors.remove(&IpAddr::from(routers[2].v4).into());
+            runtime.block_on(speaker.handle().apply(config)).map_err(|error| failed(&error.to_string()))?;
             wait_ways(&host.namespace, &[3])?;
             assert_eq!(watch.removed(12)?, [], "at no time was there no route");
             runtime.block_on(speaker.stop(Stop::Leave)).map_err(|error| failed(&error.to_string()))?;

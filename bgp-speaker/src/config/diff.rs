@@ -235,8 +235,8 @@ fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
         let because = format!("{:?} -> {:?}", old.metrics, new.metrics);
         steps.push(step(StepAction::Fib, "metrics", because.to_lowercase()));
     }
-    if old.next_hops_max != new.next_hops_max {
-        let because = format!("{} -> {}", old.next_hops_max, new.next_hops_max);
+    if old.next_hops_max() != new.next_hops_max() {
+        let because = format!("{} -> {}", old.next_hops_max(), new.next_hops_max());
         steps.push(step(StepAction::Fib, "next_hops_max", because));
     }
     let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();

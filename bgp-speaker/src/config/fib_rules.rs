@@ -121,7 +121,7 @@ impl RouteMetrics {
 }
 
 /// Which routes go to the kernel. The default: all of them, without a tunnel, over one next hop each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FibRules {
     /// Nothing inside these is written, such as ranges of services.
     pub rejected: BTreeSet<IpNet>,
@@ -133,25 +133,18 @@ pub struct FibRules {
     pub host_routes: BTreeMap<IpNet, IpAddr>,
     /// With which metrics.
     pub metrics: RouteMetrics,
-    /// How many next hops a learned route may have: of the best path, and of others that lose to it by a mere tie-breaker
-    /// (see [`RouteChange::Learned`](crate::RouteChange::Learned)).
-    pub next_hops_max: NonZeroU8,
-}
-
-impl Default for FibRules {
-    fn default() -> Self {
-        Self {
-            rejected: BTreeSet::new(),
-            pools: BTreeMap::new(),
-            foreign_next_hops: BTreeSet::new(),
-            host_routes: BTreeMap::new(),
-            metrics: RouteMetrics::default(),
-            next_hops_max: NonZeroU8::MIN,
-        }
-    }
+    /// How many next hops a learned route may have (multipath, ECMP): of the best path, and of others that lose to it by
+    /// a mere tie-breaker, see [`RouteChange::Learned`](crate::RouteChange::Learned). `None`: one, and on Calico nodes
+    /// 16.
+    pub next_hops_max: Option<NonZeroU8>,
 }
 
 impl FibRules {
+    /// How many next hops a learned route may have.
+    pub fn next_hops_max(&self) -> u8 {
+        self.next_hops_max.map_or(1, NonZeroU8::get)
+    }
+
     /// Do routes for a prefix go to the kernel, and the blackhole if it is a block of ours?
     pub fn writes(&self, prefix: &IpNet) -> bool {
         let holding = self.pools.iter().filter(|(pool, _)| pool.contains(prefix));

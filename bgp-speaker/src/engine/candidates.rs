@@ -3,7 +3,8 @@
 use super::decision::{Candidate, CandidateOrigin, equally_good, ranking, select_best};
 use super::peer::SourceInfo;
 use super::readvertise::Relation;
-use super::rib::{AttrTable, Path, Source};
+use super::rib::{AttrTable, Path, PrefixId, Rib, Source};
+use bgp_proto::NextHop;
 
 /// One path.
 #[inline]
@@ -21,11 +22,27 @@ pub fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usiz
     select_best(&candidates).map_or(0, |selected| selected.index)
 }
 
-/// The paths of one prefix that packets may be shared among, the best first.
-pub fn equal_to_best(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
+/// The next hops of a prefix's paths that are as good as the best one, except for its own, `best`; the next best first.
+/// Several reflectors tell of one next hop, which is there once.
+pub fn other_next_hops(
+    rib: &Rib,
+    attrs: &AttrTable,
+    sources: &[SourceInfo],
+    id: PrefixId,
+    best: NextHop,
+) -> Vec<NextHop> {
+    let others = rib.paths(id).skip(1).map(|(path, _)| attrs.set(path.attr).next_hop);
+    if !others.flatten().any(|next_hop| next_hop != best) {
+        return Vec::new();
+    }
+    let paths: Vec<Path> = rib.paths(id).map(|(path, _)| path).collect();
     let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
-    let equal = equally_good(&candidates);
-    ranking(&candidates).into_iter().filter(|index| equal.contains(index)).map(|index| paths[index]).collect()
+    let mut next_hops: Vec<NextHop> = Vec::new();
+    for index in equally_good(&candidates) {
+        let next_hop = attrs.set(paths[index].attr).next_hop;
+        next_hops.extend(next_hop.filter(|new| *new != best && !next_hops.contains(new)));
+    }
+    next_hops
 }
 
 /// All paths of one prefix, the best first.

@@ -156,12 +156,13 @@ pub fn ranking(candidates: &[Candidate]) -> Vec<usize> {
 }
 
 /// Those that packets may be shared among: what is left when all that makes one path better than another has been
-/// compared, and mere tie-breakers are to come (those after [`DecisionStep::External`]). The best is one of them.
+/// compared, and mere tie-breakers are to come (those after [`DecisionStep::External`]). The best comes first.
 pub fn equally_good(candidates: &[Candidate]) -> Vec<usize> {
     let mut left: Vec<usize> = (0..candidates.len()).collect();
     for step in steps().take_while(|step| *step <= DecisionStep::External) {
         eliminate(step, candidates, &mut left);
     }
+    left.sort_by_cached_key(|&i| AFTER_MED.map(|step| rank(step, &candidates[i])));
     left
 }
 
@@ -395,7 +396,7 @@ mod tests {
             with(|r| (r.neighbor_as, r.med) = (Some(Asn(65002)), 3), 5, true),
             with(|r| r.cluster_list_len = 2, 1, true),
         ];
-        assert_eq!(equally_good(&equal), [0, 1, 2]);
+        assert_eq!(equally_good(&equal), [2, 1, 0], "in the order of the tie-breakers");
         for worse in [
             with(|r| r.local_pref = 99, 1, true),
             with(|r| r.as_path_len = 3, 1, true),
@@ -404,7 +405,7 @@ mod tests {
             with(|_| (), 1, false),
         ] {
             let candidates: Vec<Candidate> = [worse].into_iter().chain(equal.clone()).collect();
-            assert_eq!(equally_good(&candidates), [1, 2, 3], "{:?}", candidates[0]);
+            assert_eq!(equally_good(&candidates), [3, 2, 1], "{:?}", candidates[0]);
         }
         let local = Candidate { record: record(), origin: CandidateOrigin::Local, path_id: 0 };
         assert_eq!(equally_good(&[equal[0].clone(), local]), [1]);

@@ -136,6 +136,8 @@ pub struct Peer {
     /// Messages received that were not as they should be.
     pub malformed_count: u64,
     backoff: Backoff,
+    /// When the back-off was last made short because of how a session ended.
+    forgave_at: Option<MonoTime>,
 }
 
 impl Peer {
@@ -172,6 +174,7 @@ impl Peer {
             messages_sent: MessageCounts::default(),
             malformed_count: 0,
             backoff: Backoff::new(seed),
+            forgave_at: None,
         }
     }
 
@@ -237,14 +240,21 @@ impl Peer {
         }
     }
 
-    /// Plans the next attempt, and says when: longer each time, until a session lasted.
+    /// Plans the next attempt, and says when: longer each time, until a session has lasted, or has ended because of another
+    /// configuration.
     pub fn schedule_retry(&mut self, now: MonoTime, outlook: Outlook) -> MonoTime {
-        let was_fine = self.established.as_ref().is_some_and(|established| {
-            outlook == Outlook::Other || now.since(established.since) >= BACKOFF_FORGET
-        });
-        if was_fine {
+        let Some(established) = &self.established else { return self.retry_after(now, outlook) };
+        let has_lasted = now.since(established.since) >= BACKOFF_FORGET;
+        // Not as often as a neighbour likes (RFC 4271 §8.1, DampPeerOscillations).
+        let may_forget = self.forgave_at.is_none_or(|at| now.since(at) >= BACKOFF_FORGET);
+        if has_lasted || outlook == Outlook::Other && may_forget {
+            self.forgave_at = Some(now);
             self.backoff.forget();
         }
+        self.retry_after(now, outlook)
+    }
+
+    fn retry_after(&mut self, now: MonoTime, outlook: Outlook) -> MonoTime {
         let at = now + self.backoff.next_delay(outlook);
         self.retry_at = Some(at);
         at

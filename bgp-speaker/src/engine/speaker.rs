@@ -31,7 +31,7 @@ use bytes::BytesMut;
 use convergence::Convergence;
 pub use convergence::StartKind;
 use flush::WALK_IDS;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -63,7 +63,7 @@ pub struct ConnectTarget {
     pub ttl_security: Option<u8>,
 }
 
-/// A best path that changed, for subscribers. What is told is the latest state, not each step.
+/// A prefix whose best path has changed, or what is as good, for subscribers. What is told is the latest state, not each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RouteChange {
     /// Of the prefix.
@@ -99,6 +99,17 @@ pub enum RefusedConnection {
     /// We are on our way out.
     #[error("the speaker is stopping")]
     Stopping,
+    /// It comes from farther away than its neighbour may be (RFC 5082).
+    #[error(
+        "ttl_security wants a TTL of at least {least}, and it came with {}: has the neighbour set it too?",
+        .ttl.map_or("an unknown one".to_owned(), |ttl| ttl.to_string())
+    )]
+    TooFar {
+        /// As the connection came, if that is known.
+        ttl: Option<u8>,
+        /// The least that will do.
+        least: u8,
+    },
 }
 
 impl RefusedConnection {
@@ -110,6 +121,7 @@ impl RefusedConnection {
             RefusedConnection::RangeFull => "range-full",
             RefusedConnection::AlreadyConnected => "already-connected",
             RefusedConnection::Stopping => "stopping",
+            RefusedConnection::TooFar { .. } => "too-far",
         }
     }
 }
@@ -154,6 +166,8 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     writable: VecDeque<ConnId>,
     route_changes: Vec<RouteChange>,
+    /// Prefixes with several next hops, by family; only where routes may have them.
+    shared: [HashSet<PrefixId>; Family::ALL.len()],
     convergence: Convergence,
     counters: Counters,
     malformed: MalformedLog,
@@ -217,6 +231,7 @@ impl Engine {
             effects: VecDeque::new(),
             writable: VecDeque::new(),
             route_changes: Vec::new(),
+            shared: Default::default(),
             convergence: Convergence::new(start, now, config.graceful_restart.selection_deferral),
             counters: Counters::default(),
             malformed: MalformedLog::default(),
@@ -261,12 +276,10 @@ impl Engine {
         self.conns.get(&id).is_some_and(|conn| conn.io_slices(out))
     }
 
-    /// The hops that who connects from an address may be away, if that is to be checked (RFC 5082).
-    pub fn hops_demanded_of(&self, remote: IpAddr) -> Option<u8> {
-        match self.expecting(remote) {
-            Some(peer) => peer.options().ttl_security,
-            None => self.range_of(remote)?.options.ttl_security,
-        }
+    /// The hops that a connection's neighbour may be away, if that is to be checked (RFC 5082).
+    pub fn ttl_security(&self, id: ConnId) -> Option<u8> {
+        let source = self.conns.get(&id)?.source;
+        self.peer(source)?.options().ttl_security
     }
 
     /// So many bytes of what [`Engine::fill`] offered were written; may there be more?

@@ -16,7 +16,7 @@ pub(super) struct Translator {
     /// Those of `rules`.
     pools: Pools,
     /// The next hop set made last, and for what. Routes come by the thousand over one next hop, and share one set.
-    latest: Option<(Vec<IpAddr>, RuleId, NextHopSet)>,
+    latest: Option<(IpAddr, RuleId, NextHopSet)>,
 }
 
 impl Translator {
@@ -53,10 +53,8 @@ impl Translator {
         }
         let route = match change {
             RouteChange::Local { kind: AnnouncementKind::Block, .. } => self.blackhole(prefix),
-            RouteChange::Learned { next_hop, equal, local_pref, .. } => {
-                let mut gateways: Vec<IpAddr> = [next_hop].into_iter().chain(equal).map(gateway).collect();
-                gateways.sort_unstable();
-                self.learned(prefix, gateways, local_pref)
+            RouteChange::Learned { next_hop, equal_next_hops, local_pref, .. } => {
+                self.learned(prefix, gateway(next_hop), equal_next_hops, local_pref)
             }
             // What others have there is not ours to write.
             RouteChange::Kernel { .. }
@@ -73,27 +71,41 @@ impl Translator {
         is_ours.then(|| Route { metric: self.rules.metrics.own(), ..Route::blackhole(block) })
     }
 
-    /// A learned route by the rule for its prefix, unless it stays out of the kernel. `gateways` are as BGP says them.
-    fn learned(&mut self, prefix: IpNet, mut gateways: Vec<IpAddr>, local_pref: u32) -> Option<Route> {
+    /// A learned route by the rule for its prefix, unless it stays out of the kernel. `best` is as BGP says it. Of the
+    /// equal ones, those that another program writes routes for are left out.
+    fn learned(
+        &mut self,
+        prefix: IpNet,
+        best: IpAddr,
+        equal: Vec<NextHop>,
+        local_pref: u32,
+    ) -> Option<Route> {
         let rule = self.pools.rule(&prefix);
-        gateways.retain(|gateway| !self.rules.foreign_next_hops.contains(gateway));
-        if self.is_rejected(&prefix) || gateways.is_empty() || !self.pools.is_programmed(rule) {
+        let is_foreign = |gateway: &IpAddr| self.rules.foreign_next_hops.contains(gateway);
+        if self.is_rejected(&prefix) || is_foreign(&best) || !self.pools.is_programmed(rule) {
             return None;
         }
+        let mut others: Vec<IpAddr> =
+            equal.into_iter().map(gateway).filter(|other| !is_foreign(other)).collect();
+        let next_hops = if others.is_empty() {
+            self.next_hop(rule, best)?
+        } else {
+            others.push(best);
+            NextHopSet::new(others.into_iter().map(|gateway| self.pools.next_hop(rule, gateway))).ok()?
+        };
         let metric = self.rules.metrics.learned(local_pref);
-        Some(Route { metric, ..Route::unicast(prefix, self.next_hops(rule, gateways)?) })
+        Some(Route { metric, ..Route::unicast(prefix, next_hops) })
     }
 
-    /// `None` does not happen: these next hops, of which there is at least one, are a set.
-    fn next_hops(&mut self, rule: RuleId, gateways: Vec<IpAddr>) -> Option<NextHopSet> {
+    /// `None` does not happen: one next hop is a set.
+    fn next_hop(&mut self, rule: RuleId, gateway: IpAddr) -> Option<NextHopSet> {
         if let Some((latest, for_rule, set)) = &self.latest
-            && (latest, *for_rule) == (&gateways, rule)
+            && (*latest, *for_rule) == (gateway, rule)
         {
             return Some(set.clone());
         }
-        let next_hops = gateways.iter().map(|gateway| self.pools.next_hop(rule, *gateway));
-        let set = NextHopSet::new(next_hops).ok()?;
-        self.latest = Some((gateways, rule, set.clone()));
+        let set = NextHopSet::new([self.pools.next_hop(rule, gateway)]).ok()?;
+        self.latest = Some((gateway, rule, set.clone()));
         Some(set)
     }
 
@@ -122,7 +134,13 @@ mod tests {
     fn learned(prefix: &str, next_hop: [u8; 4]) -> RouteChange {
         let next_hop = NextHop::V4(next_hop.into());
         let from = next_hop.addr();
-        RouteChange::Learned { prefix: net(prefix), next_hop, equal: Vec::new(), from, local_pref: 100 }
+        RouteChange::Learned {
+            prefix: net(prefix),
+            next_hop,
+            equal_next_hops: Vec::new(),
+            from,
+            local_pref: 100,
+        }
     }
 
     fn block(prefix: &str) -> RouteChange {
@@ -209,8 +227,8 @@ mod tests {
             translator(FibRules { foreign_next_hops: [[10, 0, 0, 3].into()].into(), ..FibRules::default() });
         let mut shared = |others: &[[u8; 4]]| {
             let mut change = learned("10.1.0.0/26", [10, 0, 0, 2]);
-            if let RouteChange::Learned { equal, .. } = &mut change {
-                equal.extend(others.iter().map(|other| NextHop::V4((*other).into())));
+            if let RouteChange::Learned { equal_next_hops, .. } = &mut change {
+                equal_next_hops.extend(others.iter().map(|other| NextHop::V4((*other).into())));
             }
             told(translator.desired(change))
         };

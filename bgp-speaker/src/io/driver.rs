@@ -311,19 +311,22 @@ impl Driver {
         if self.listeners.is_keyless(remote.ip()) {
             return self.note_refused(now, remote, "no-key", "its TCP MD5 key could not be set");
         }
-        // Before the engine hears of it: a stranger far away must not even make an old connection give way.
-        if let Some(hops) = self.engine.hops_demanded_of(remote.ip())
-            && let Err(error) = socket_options::admit_by_ttl(&stream, remote.ip(), hops)
-        {
-            return self.note_refused(now, remote, "ttl-security", &format!("ttl_security: {error}"));
-        }
         // A neighbour that resets its session connects again at once: what it said last comes first.
         for id in self.engine.connections_of(remote.ip()) {
             self.read_early(now, id);
         }
         let others = self.beside(local);
-        match self.engine.accept(now, remote, local, &others) {
-            Ok(id) => self.add_socket(id, stream),
+        let ttl = socket_options::received_ttl(&stream, remote.ip());
+        match self.engine.accept(now, remote, local, &others, ttl) {
+            Ok(id) => {
+                if let Some(hops) = self.engine.ttl_security(id)
+                    && let Err(error) = socket_options::set_ttl_security(&stream, remote.ip(), hops)
+                {
+                    tracing::error!(%remote, %error, "connection refused: ttl_security cannot be set");
+                    return self.engine.closed(now, id, "ttl_security cannot be set");
+                }
+                self.add_socket(id, stream);
+            }
             Err(refused) => self.note_refused(now, remote, refused.label(), &refused.to_string()),
         }
     }
@@ -541,6 +544,8 @@ impl Driver {
         if steps.iter().any(|step| step.action == StepAction::Fib) {
             // The rules first: whoever is told of a route again then finds the new ones.
             self.fib_rules.send_replace(Arc::new(self.engine.config().fib_rules.clone()));
+            // What is undecided now is decided by then, or it would be told by the old rules alone.
+            self.settle();
             self.subscribers.repeat(&self.engine);
         }
         self.settle();

@@ -58,55 +58,50 @@ pub(super) fn set_ttl_security(socket: &impl AsRawFd, family: IpAddr, hops: u8) 
     }
 }
 
-/// What has come `hops` hops, and left with 255.
+/// The least TTL of what has come `hops` hops.
 fn ttl_min(hops: u8) -> u8 {
     u8::MAX - hops.saturating_sub(1)
 }
 
-/// Has a listening socket keep the headers of each SYN, for [`admit_by_ttl`].
+/// Has a listening socket note with which TTL each connection comes, for [`received_ttl`].
 ///
 /// # Errors
 /// The system's.
-pub(super) fn save_syn(listener: &impl AsRawFd) -> io::Result<()> {
+pub(super) fn note_ttl(listener: &impl AsRawFd, family: IpAddr) -> io::Result<()> {
     let on: libc::c_int = 1;
-    set(listener, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, &on)
-}
-
-/// [`set_ttl_security`] for an accepted connection. What came before it could be set has not been checked by the kernel,
-/// and a neighbour's OPEN usually has come: so the TTL of the connection's SYN decides.
-///
-/// # Errors
-/// The system's, and `PermissionDenied` for a connection from farther away.
-pub(super) fn admit_by_ttl(connection: &impl AsRawFd, family: IpAddr, hops: u8) -> io::Result<()> {
-    set_ttl_security(connection, family, hops)?;
-    let denied = |seen: &str| {
-        let least = ttl_min(hops);
-        let text = format!(
-            "{seen}, and at least {least} is wanted: does the neighbour have ttl_security (GTSM) set?"
-        );
-        io::Error::new(io::ErrorKind::PermissionDenied, text)
-    };
-    match ttl_of_syn(connection, family)? {
-        Some(ttl) if ttl >= ttl_min(hops) => Ok(()),
-        Some(ttl) => Err(denied(&format!("its SYN came with TTL {ttl}"))),
-        // With SYN cookies the kernel keeps nothing.
-        None => Err(denied("the kernel does not know the TTL of its SYN")),
+    match family {
+        IpAddr::V4(_) => set(listener, libc::IPPROTO_IP, libc::IP_RECVTTL, &on),
+        IpAddr::V6(_) => set(listener, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, &on),
     }
 }
 
-/// From the network header on, which is what `TCP_SAVED_SYN` begins with.
-fn ttl_of_syn(connection: &impl AsRawFd, family: IpAddr) -> io::Result<Option<u8>> {
-    let mut headers = [0; SYN_OCTETS_MAX];
-    let octets = get(connection, libc::IPPROTO_TCP, libc::TCP_SAVED_SYN, &mut headers)?;
-    let at = match family {
-        IpAddr::V4(_) => 8,
-        IpAddr::V6(_) => 7,
+/// With which TTL, or hop limit, the segment came that made an accepted connection; `None` where the system does not say.
+/// It is the one that ends the handshake, which whoever forges addresses cannot send, and which is there with SYN cookies
+/// too.
+pub(super) fn received_ttl(connection: &impl AsRawFd, family: IpAddr) -> Option<u8> {
+    let (level, option, kind) = match family {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTOPTIONS, libc::IP_TTL),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS, libc::IPV6_HOPLIMIT),
     };
-    Ok(headers[..octets].get(at).copied())
+    let mut message = ControlMessage { header: [0; size_of::<libc::cmsghdr>()], value: 0 };
+    get(connection, level, option, &mut message)
+        .ok()
+        .filter(|octets| *octets >= size_of::<ControlMessage>())?;
+    let word = |at: usize| {
+        let octets = message.header.get(at..at + size_of::<libc::c_int>())?;
+        Some(libc::c_int::from_ne_bytes(octets.try_into().ok()?))
+    };
+    let is_ttl = word(std::mem::offset_of!(libc::cmsghdr, cmsg_level)) == Some(level)
+        && word(std::mem::offset_of!(libc::cmsghdr, cmsg_type)) == Some(kind);
+    u8::try_from(message.value).ok().filter(|_| is_ttl)
 }
 
-/// More than the longest headers: with less room the kernel gives nothing.
-const SYN_OCTETS_MAX: usize = 512;
+/// `struct cmsghdr` with one integer.
+#[repr(C)]
+struct ControlMessage {
+    header: [u8; size_of::<libc::cmsghdr>()],
+    value: libc::c_int,
+}
 
 const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
 
@@ -138,16 +133,21 @@ fn set<T>(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: &
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The number of octets that are there now.
+/// Fills a value; returns the number of octets that are there now.
 #[allow(unsafe_code, reason = "getsockopt has no safe wrapper for these options")]
-fn get(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: &mut [u8]) -> io::Result<usize> {
-    let mut octets = value.len() as libc::socklen_t;
-    // SAFETY: the descriptor is open for the life of `socket`, and the kernel writes at most `octets` bytes, which
-    // `value` has.
+fn get(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &mut ControlMessage,
+) -> io::Result<usize> {
+    let mut octets = size_of::<ControlMessage>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the life of `socket`, and the kernel writes at most `octets` bytes into `value`,
+    // which is a plain C value for any bytes.
     let outcome = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut octets)
+        libc::getsockopt(socket.as_raw_fd(), level, name, std::ptr::from_mut(value).cast(), &raw mut octets)
     };
-    if outcome == 0 { Ok((octets as usize).min(value.len())) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 { Ok(octets as usize) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -180,10 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_admitted_by_the_ttl_of_its_syn() {
+    fn the_ttl_of_a_connection_is_known() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = std::net::TcpListener::bind(address).unwrap();
-            save_syn(&listener).unwrap();
             let at = listener.local_addr().unwrap();
             let connect = |ttl: u32| {
                 let socket =
@@ -197,14 +196,16 @@ mod tests {
                 socket.connect(&at.into()).unwrap();
                 (socket, listener.accept().unwrap().0)
             };
-            let (_far, connection) = connect(64);
-            let error = admit_by_ttl(&connection, at.ip(), 1).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-            assert!(error.to_string().contains("TTL 64, and at least 255"), "{error}");
-            let (_next_door, connection) = connect(255);
-            admit_by_ttl(&connection, at.ip(), 1).unwrap();
-            let (_two_hops, connection) = connect(254);
-            admit_by_ttl(&connection, at.ip(), 2).unwrap();
+            assert_eq!(
+                received_ttl(&connect(64).1, at.ip()),
+                None,
+                "{at}: nobody has asked for it to be noted"
+            );
+            note_ttl(&listener, at.ip()).unwrap();
+            for ttl in [1, 64, 254, 255] {
+                let (_far, connection) = connect(ttl);
+                assert_eq!(received_ttl(&connection, at.ip()), u8::try_from(ttl).ok(), "{at}");
+            }
         }
     }
 }

@@ -95,7 +95,7 @@ impl Subscriber {
 
     fn note_all(&mut self, engine: &Engine) {
         for family in Family::ALL {
-            engine.best_ids(family).for_each(|id| self.note(EngineChange { family, id }));
+            engine.known_ids(family).for_each(|id| self.note(EngineChange { family, id }));
         }
     }
 
@@ -104,7 +104,13 @@ impl Subscriber {
         let Some(reply) = self.waiting.take_if(|_| has_news) else { return };
         let count = self.queue.len().min(BATCH);
         let mut changes = Vec::with_capacity(count + 1);
-        for change in self.queue.drain(..count) {
+        for _ in 0..count {
+            let Some(change) = self.queue.pop_front() else { break };
+            if engine.is_undecided(change.family, change.id) {
+                // Neither the old state nor the new one is to be told now.
+                self.queue.push_back(change);
+                continue;
+            }
             self.queued.remove(&change);
             let Some(prefix) = engine.prefix(change.family, change.id) else { continue };
             changes.push(RouteChange::of(prefix, engine.best_route(change.family, change.id)));
@@ -112,6 +118,10 @@ impl Subscriber {
         if self.queue.is_empty() && engine.is_converged() && !self.knows_convergence {
             self.knows_convergence = true;
             changes.push(RouteChange::Converged);
+        }
+        if changes.is_empty() {
+            self.waiting = Some(reply);
+            return;
         }
         // Whoever is dropped in the meantime is forgotten in the next turn.
         _ = reply.send(changes);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
-/// A change of the Loc-RIB, as a subscriber sees it.
+/// A change of the Loc-RIB, as a subscriber sees it: the present state of a prefix, which may be what was told before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteChange {
     /// Another program has put the prefix into the kernel, or it is the network of an interface.
@@ -32,10 +32,10 @@ pub enum RouteChange {
         prefix: IpNet,
         /// Where packets go.
         next_hop: NextHop,
-        /// Where else they may go: next hops of paths that lose to the best one by a mere tie-breaker (RFC 4271 §9.1.2.2
-        /// f and g, RFC 4456 §9), the next best first. Empty unless
+        /// Where else they may go (multipath, ECMP): next hops of paths that lose to the best one by a mere tie-breaker
+        /// (all that RFC 4271 §9.1.2.2 compares after step e), the next best first. Empty unless
         /// [`FibRules::next_hops_max`](crate::config::FibRules::next_hops_max) is above 1.
-        equal: Vec<NextHop>,
+        equal_next_hops: Vec<NextHop>,
         /// The neighbour that told us.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -56,8 +56,8 @@ impl RouteChange {
             None => RouteChange::Withdrawn { prefix },
             Some(BestRoute::Kernel) => RouteChange::Kernel { prefix },
             Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, equal, from, local_pref }) => {
-                RouteChange::Learned { prefix, next_hop, equal, from, local_pref }
+            Some(BestRoute::Learned { next_hop, equal_next_hops, from, local_pref }) => {
+                RouteChange::Learned { prefix, next_hop, equal_next_hops, from, local_pref }
             }
         }
     }

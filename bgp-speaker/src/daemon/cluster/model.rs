@@ -354,7 +354,7 @@ fn on_top_of(base: &SpeakerConfig, derived: SpeakerConfig) -> SpeakerConfig {
     config.announcements.extend(base.announcements.clone());
     config.filters.extend(base.filters.clone());
     config.fib_rules.pools.extend(base.fib_rules.pools.clone());
-    config.fib_rules.next_hops_max = config.fib_rules.next_hops_max.max(base.fib_rules.next_hops_max);
+    config.fib_rules.next_hops_max = base.fib_rules.next_hops_max.or(config.fib_rules.next_hops_max);
     match &base.kernel_import {
         Some(import) => config.kernel_import = Some(import.clone()),
         None if config.kernel_import.is_some() => keep_kernel_from(base, &mut config),

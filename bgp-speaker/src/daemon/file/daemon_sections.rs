@@ -71,10 +71,7 @@ pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, FibRules) {
         protocol: section.read("protocol", values::integer(5..=u8::MAX)).unwrap_or(defaults.protocol),
         metric: section.read("metric", values::integer(0..=u32::MAX)).unwrap_or(defaults.metric),
     };
-    let next_hops_max = section
-        .read("next_hops_max", values::integer(1..=u8::MAX))
-        .and_then(NonZeroU8::new)
-        .unwrap_or(NonZeroU8::MIN);
+    let next_hops_max = section.read("next_hops_max", values::integer(1..=u8::MAX)).and_then(NonZeroU8::new);
     let pools = read_pools(section.sections("pools"));
     section.finish();
     (fib, FibRules { pools, next_hops_max, ..FibRules::default() })

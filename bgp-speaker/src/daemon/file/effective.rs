@@ -136,7 +136,7 @@ struct Fib<'a> {
     table: Table,
     protocol: u8,
     metric: u32,
-    next_hops_max: NonZeroU8,
+    next_hops_max: Option<NonZeroU8>,
     pools: Vec<Pool<'a>>,
 }
 

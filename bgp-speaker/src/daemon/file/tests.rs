@@ -274,7 +274,7 @@ fn every_key_is_read() {
     let not_ours = PoolRule { program: false, ..PoolRule::default() };
     let pool = |prefix: &str, rule| (prefix.parse().unwrap(), rule);
     let pools = [pool("192.168.0.0/16", tunnelled), pool("172.16.0.0/16", not_ours)].into();
-    let next_hops_max = NonZeroU8::new(4).unwrap();
+    let next_hops_max = NonZeroU8::new(4);
     assert_eq!(speaker.fib_rules, FibRules { pools, next_hops_max, ..FibRules::default() });
     assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
     let import = speaker.kernel_import.as_ref().unwrap();

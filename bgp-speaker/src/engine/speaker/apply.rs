@@ -28,11 +28,15 @@ impl Engine {
 
     pub(super) fn carry_out(&mut self, now: MonoTime, steps: &[Step], config: SpeakerConfig) {
         let has_new_identity = Self::identity(&self.config) != Self::identity(&config);
+        let shares_otherwise = self.config.fib_rules.next_hops_max() != config.fib_rules.next_hops_max();
         self.config = config;
         if has_new_identity {
             self.attrs.set_identity(&Self::identity(&self.config), decode_canonical);
         }
         self.ribs.iter_mut().for_each(Rib::resume_deferred);
+        if shares_otherwise {
+            self.find_shared();
+        }
         if steps.iter().any(|step| step.action == StepAction::Kernel) {
             self.take_again();
         }

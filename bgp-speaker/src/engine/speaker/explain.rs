@@ -46,7 +46,7 @@ impl Engine {
         let is_decided = !rib.is_undecided(id);
         let decided_by = losses.iter().flatten().max();
         let equal = match self.best_route(family, id) {
-            Some(BestRoute::Learned { equal, .. }) => equal,
+            Some(BestRoute::Learned { equal_next_hops, .. }) => equal_next_hops,
             _ => Vec::new(),
         };
         let is_used = |next_hop: Option<NextHop>| next_hop.is_some_and(|next_hop| equal.contains(&next_hop));
@@ -55,7 +55,7 @@ impl Engine {
             let route = self.route(family, prefix, *path, &decode_canonical(set.wire), set.next_hop);
             let because = match (loss, decided_by) {
                 (Some(step), _) if *step > DecisionStep::External && is_used(set.next_hop) => {
-                    format!("lost by {step}; its next hop is used beside the best one's")
+                    format!("lost by {step}; packets may take its next hop too")
                 }
                 (Some(step), _) => format!("lost by {step}"),
                 (None, Some(step)) => format!("best by {step}"),

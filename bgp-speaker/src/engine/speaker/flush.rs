@@ -2,7 +2,7 @@
 
 use super::{Engine, RouteChange, prefix_of};
 use crate::config::{Family, SpeakerConfig};
-use crate::engine::candidates::{candidate, select};
+use crate::engine::candidates::{candidate, other_next_hops, select};
 use crate::engine::conn::ConnId;
 use crate::engine::decision::beats;
 use crate::engine::policy::Policy;
@@ -128,13 +128,13 @@ impl Engine {
         let takes_paths =
             |group: &&mut UpdateGroup| group.key.family == family && group.key.add_paths.is_some();
         let has_takers = self.groups.iter_mut().flatten().any(|group| takes_paths(&group));
-        let shares_packets = self.config.fib_rules.next_hops_max.get() > 1;
+        let shares_packets = self.config.fib_rules.next_hops_max() > 1;
         let mut touched = (has_takers || shares_packets).then(Vec::new);
         rib.decide(&mut self.attrs, ready, beats, select, &mut changes, touched.as_mut());
         for id in touched.into_iter().flatten() {
             self.groups.iter_mut().flatten().filter(takes_paths).for_each(|group| group.note_paths(id));
             if shares_packets {
-                self.route_changes.push(RouteChange { family, id });
+                self.note_shared(family, id);
             }
         }
         for change in &changes {
@@ -143,6 +143,32 @@ impl Engine {
         changes.clear();
         changes.shrink_to(SCRATCH_CHANGES);
         self.scratch.changes = changes;
+    }
+
+    /// Something about a prefix has changed, perhaps not the best path. If it shares packets among several next hops, or
+    /// did, these may be others now.
+    fn note_shared(&mut self, family: Family, id: PrefixId) {
+        let rib = &self.ribs[family.index()];
+        let best = rib.best(id).and_then(|path| self.attrs.set(path.attr).next_hop);
+        let is_shared =
+            best.is_some_and(|best| !other_next_hops(rib, &self.attrs, &self.sources, id, best).is_empty());
+        let shared = &mut self.shared[family.index()];
+        let was_shared = if is_shared { !shared.insert(id) } else { shared.remove(&id) };
+        if is_shared || was_shared {
+            self.route_changes.push(RouteChange { family, id });
+        }
+    }
+
+    /// Which prefixes share packets, where that has come to matter.
+    pub(super) fn find_shared(&mut self) {
+        for family in Family::ALL {
+            let ids: Vec<PrefixId> = match self.config.fib_rules.next_hops_max() {
+                1 => Vec::new(),
+                _ => self.known_ids(family).collect(),
+            };
+            self.shared[family.index()].clear();
+            ids.into_iter().for_each(|id| self.note_shared(family, id));
+        }
     }
 
     fn note_change(&mut self, family: Family, change: &Change) {
@@ -155,9 +181,7 @@ impl Engine {
         for group in self.groups.iter_mut().flatten().filter(|group| group.key.family == family) {
             group.note(change);
         }
-        if self.config.fib_rules.next_hops_max.get() == 1 {
-            self.route_changes.push(RouteChange { family, id: change.id });
-        }
+        self.route_changes.push(RouteChange { family, id: change.id });
     }
 
     pub(super) fn flush_groups(&mut self, family: Family) {

@@ -24,17 +24,21 @@ use std::time::Duration;
 const STALE_TIME_MAX: Duration = Duration::from_secs(360);
 
 impl Engine {
-    /// A neighbour has connected. `others` are further addresses of ours on the interface.
+    /// A neighbour has connected. `others` are further addresses of ours on the interface; `ttl` is what the connection
+    /// came with, if that is known (the hop limit, in IPv6).
     ///
     /// # Errors
-    /// Nobody with this address is expected; the connection is to be closed.
+    /// Nobody with this address is expected, or from nearer by; the connection is to be closed.
     pub fn accept(
         &mut self,
         now: MonoTime,
         remote: SocketAddr,
         local: IpAddr,
         others: &[IpAddr],
+        ttl: Option<u8>,
     ) -> Result<ConnId, RefusedConnection> {
+        // First: a stranger far away must not even make an old connection give way.
+        self.check_distance(remote.ip(), ttl)?;
         if let Some(source) = self.expecting(remote.ip()).map(|peer| peer.source) {
             self.make_room(now, source)?;
         }
@@ -46,6 +50,27 @@ impl Engine {
         self.drive(now, source, Direction::Incoming, Event::StartPassive);
         self.connected(now, id, local, others);
         Ok(id)
+    }
+
+    /// RFC 5082: what comes from next door has the TTL that it left with. The kernel checks what follows; that the socket
+    /// is asked to do so comes too late for what led to the connection, and for an OPEN that came along.
+    fn check_distance(&mut self, remote: IpAddr, ttl: Option<u8>) -> Result<(), RefusedConnection> {
+        let expecting = self.expecting(remote).map(|peer| (peer.source, peer.options().ttl_security));
+        let hops = match expecting {
+            Some((_, hops)) => hops,
+            None => self.range_of(remote).and_then(|range| range.options.ttl_security),
+        };
+        let Some(least) = hops.map(|hops| u8::MAX - hops.saturating_sub(1)) else { return Ok(()) };
+        if ttl.is_some_and(|ttl| ttl >= least) {
+            return Ok(());
+        }
+        let refused = RefusedConnection::TooFar { ttl, least };
+        if let Some(peer) = expecting.and_then(|(source, _)| self.peer_mut(source))
+            && peer.established.is_none()
+        {
+            peer.last_error = Some(format!("connection refused: {refused}"));
+        }
+        Err(refused)
     }
 
     /// A neighbour connects again while its earlier connection is still there. One that has not led to a session

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::convergence::has_told_all;
 use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, NeighborRef, Role};
-use crate::engine::candidates::equal_to_best;
+use crate::engine::candidates::other_next_hops;
 use crate::engine::message_counts::MessageCounts;
 use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
@@ -28,7 +28,7 @@ pub enum BestRoute {
         /// Where to send packets.
         next_hop: NextHop,
         /// Where else they may be sent.
-        equal: Vec<NextHop>,
+        equal_next_hops: Vec<NextHop>,
         /// From whom we know.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -54,28 +54,29 @@ impl Engine {
         let local_pref = self.attrs.record(path.attr).local_pref;
         Some(BestRoute::Learned {
             next_hop,
-            equal: self.equal_next_hops(family, id, next_hop),
+            equal_next_hops: self.equal_next_hops(family, id, next_hop),
             from,
             local_pref,
         })
     }
 
-    /// The next hops of paths that are as good as the best one, as far as the kernel is to have them, in order.
+    /// The next hops of paths that are as good as the best one, as far as a route may have them, the next best first.
     fn equal_next_hops(&self, family: Family, id: PrefixId, best: NextHop) -> Vec<NextHop> {
-        let most = usize::from(self.config.fib_rules.next_hops_max.get()) - 1;
-        let rib = &self.ribs[family.index()];
-        if most == 0 || rib.paths(id).nth(1).is_none() {
-            return Vec::new();
-        }
-        let paths: Vec<Path> = rib.paths(id).map(|(path, _)| path).collect();
-        let mut next_hops: Vec<NextHop> = Vec::new();
-        for path in equal_to_best(&self.attrs, &self.sources, &paths) {
-            // Several reflectors tell of one next hop.
-            let next_hop = self.attrs.set(path.attr).next_hop;
-            next_hops.extend(next_hop.filter(|new| *new != best && !next_hops.contains(new)));
-        }
+        let most = usize::from(self.config.fib_rules.next_hops_max()) - 1;
+        let mut next_hops = other_next_hops(&self.ribs[family.index()], &self.attrs, &self.sources, id, best);
         next_hops.truncate(most);
         next_hops
+    }
+
+    /// Is a decision about a prefix outstanding?
+    pub fn is_undecided(&self, family: Family, id: PrefixId) -> bool {
+        self.ribs[family.index()].is_undecided(id)
+    }
+
+    /// All prefixes with a path, decided or not.
+    pub fn known_ids(&self, family: Family) -> impl Iterator<Item = PrefixId> + '_ {
+        let rib = &self.ribs[family.index()];
+        rib.prefixes.ids().filter(|id| rib.is_undecided(*id) || rib.best(*id).is_some())
     }
 
     /// All prefixes with a decided best path.

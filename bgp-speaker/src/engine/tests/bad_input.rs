@@ -369,7 +369,7 @@ fn connections_from_a_neighbours_address_do_not_put_our_own_attempts_off() {
     while network.now() < until && !network.is_up(speaker, neighbor) {
         network.with_engine(speaker, |now, engine: &mut Engine| {
             let remote = std::net::SocketAddr::new(address(2), 5555);
-            if let Ok(id) = engine.accept(now, remote, address(1), &[]) {
+            if let Ok(id) = engine.accept(now, remote, address(1), &[], None) {
                 engine.closed(now, id, "hung up");
             }
         });

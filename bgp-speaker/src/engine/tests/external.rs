@@ -173,8 +173,8 @@ fn an_external_route_wins_over_the_same_from_ibgp() {
 /// The next hops of a route at a node: the best one's first.
 fn next_hops(network: &Network, at: NodeId, text: &str) -> Vec<IpAddr> {
     match network.subscribed(at, prefix(text)) {
-        Some(BestRoute::Learned { next_hop, equal, .. }) => {
-            [*next_hop].iter().chain(equal).map(|next_hop| next_hop.addr()).collect()
+        Some(BestRoute::Learned { next_hop, equal_next_hops, .. }) => {
+            [*next_hop].iter().chain(equal_next_hops).map(|next_hop| next_hop.addr()).collect()
         }
         other => panic!("no learned route: {other:?}"),
     }
@@ -184,7 +184,7 @@ fn next_hops(network: &Network, at: NodeId, text: &str) -> Vec<IpAddr> {
 fn packets_are_shared_among_routers_that_are_equally_good() {
     let mut network = Network::new(1);
     let mut node = SpeakerConfig::numbered(1).ebgp(2, 65_002).ebgp(3, 65_003).ebgp(4, 65_004);
-    node.fib_rules.next_hops_max = 2.try_into().unwrap();
+    node.fib_rules.next_hops_max = std::num::NonZeroU8::new(2);
     let node = network.start(node);
     let routers = [(2, 65_002), (3, 65_003), (4, 65_004)].map(|(number, asn)| {
         let config = SpeakerConfig::numbered(number).in_as(asn).ebgp(1, 64_512);
@@ -199,7 +199,7 @@ fn packets_are_shared_among_routers_that_are_equally_good() {
     network.check();
     assert_eq!(next_hops(&network, node, "10.9.0.0/16"), [address(2), address(4)]);
     let told = network.engine(node).explain(prefix("10.9.0.0/16"), None).expect("no neighbour is named");
-    assert!(told.paths[1].because.ends_with("its next hop is used beside the best one's"), "{told:?}");
+    assert!(told.paths[1].because.ends_with("packets may take its next hop too"), "{told:?}");
     // A better one has all of them to itself.
     network.apply(routers[2], |config| {
         config.announcements.values_mut().for_each(|announcement| announcement.origin = Origin::Egp);
@@ -216,7 +216,7 @@ fn two_reflectors_that_tell_of_one_router_give_one_next_hop() {
     network.start(SpeakerConfig::numbered(2).reflects(2).clients(&[3, 4]));
     network.start(SpeakerConfig::numbered(3).ibgp(&[1, 2]).announces(&["10.9.0.0/16"]));
     let mut node = SpeakerConfig::numbered(4).ibgp(&[1, 2]);
-    node.fib_rules.next_hops_max = 16.try_into().unwrap();
+    node.fib_rules.next_hops_max = std::num::NonZeroU8::new(16);
     let node = network.start(node);
     network.converge();
     network.check();

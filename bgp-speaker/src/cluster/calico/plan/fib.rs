@@ -21,7 +21,7 @@ pub(super) fn rules(context: &Context<'_>, problems: &mut Vec<Problem>) -> FibRu
         foreign_next_hops: wireguard_peers(context),
         host_routes: host_routes(context),
         metrics: RouteMetrics::Priority,
-        next_hops_max: NEXT_HOPS_MAX,
+        next_hops_max: Some(NEXT_HOPS_MAX),
     }
 }
 
