@@ -311,7 +311,7 @@ fn what_is_taken_from_the_kernel_has_to_be_said() {
         [
             "bgp.toml:1:1: kernel_import.prefixes: is missing; name the prefixes to take, such as \
              [\"10.244.0.0/16+\"]",
-            "bgp.toml:2:1: kernel_import.ignored_interfaces: is about networks of interfaces; take them with \
+            "bgp.toml:2:22: kernel_import.ignored_interfaces: is about networks of interfaces; take them with \
              networks = true",
             "bgp.toml:2:23: kernel_import.ignored_interfaces[0]: \"a/b\" is not the name of an interface, or a \
              pattern such as \"cali*\", of at most 15 characters",
