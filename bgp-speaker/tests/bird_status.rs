@@ -1,5 +1,7 @@
 //! Status in BIRD's words, asked for by BIRD's own client and by clients that behave badly: real processes on loopback.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait for the world, within limits")]
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;

@@ -60,7 +60,7 @@ impl Picture {
         let mut neighbors = admin.handle.neighbors().await?;
         neighbors.retain(|neighbor| side.has(neighbor));
         Ok(Self {
-            now: SystemTime::now(),
+            now: super::wall_clock::now(),
             status: admin.handle.status().await?,
             reconfigured: admin.desired.lock().await.changed_at(),
             neighbors,

@@ -12,6 +12,7 @@ mod output;
 mod plan;
 mod routes;
 mod status;
+mod top;
 mod watch;
 
 use super::Program;
@@ -52,6 +53,8 @@ enum Command {
     Malformed(malformed::MalformedArgs),
     /// Print what happens as it happens: sessions, best routes, configuration, kernel
     Watch(watch::WatchArgs),
+    /// Show neighbours, tables and the kernel's side live
+    Top(top::TopArgs),
     /// Leave: withdraw every route, close all sessions, clean the kernel, end the daemon
     Drain(SocketArgs),
 }
@@ -162,6 +165,7 @@ fn execute(program: Program, command: Command) -> Result<(), Failure> {
             Command::Node(args) => node::node(&args).await,
             Command::Malformed(args) => malformed::malformed(&args).await,
             Command::Watch(args) => watch::watch(&args).await,
+            Command::Top(args) => top::top(&args).await,
             Command::Drain(args) => drain::drain(&args).await,
         }
     })
@@ -200,6 +204,7 @@ mod tests {
             "x malformed 10.0.0.2 --json",
             "x watch --routes",
             "x watch --neighbors --json",
+            "x top --interval 5",
             "x drain",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

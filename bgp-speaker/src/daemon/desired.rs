@@ -7,6 +7,7 @@ use super::Program;
 use super::cluster::{DatastoreState, Model, ModelError, News};
 use super::file::{FileConfig, FileError, Surroundings};
 use super::handover::{self, Change, End, Handover, Seen};
+use super::wall_clock;
 use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, NeighborId, NeighborRef, SpeakerConfig, Step, resolve};
@@ -109,6 +110,7 @@ pub(crate) enum DesiredError {
 
 impl Desired {
     /// `in_force` was read from `path`; the speaker behind `handle` was started with `base`, which `model` made of it.
+    #[allow(clippy::disallowed_methods, reason = "a handover waits for neighbours, within limits")]
     pub(crate) fn new(
         program: Program,
         path: Option<PathBuf>,
@@ -131,7 +133,7 @@ impl Desired {
             handover_begins: Arc::default(),
             members,
             started: Instant::now(),
-            changed_at: SystemTime::now(),
+            changed_at: wall_clock::now(),
         }
     }
 
@@ -168,7 +170,7 @@ impl Desired {
             self.members = self.members_now();
         }
         self.base = base;
-        self.changed_at = SystemTime::now();
+        self.changed_at = wall_clock::now();
         Ok(steps)
     }
 

@@ -86,7 +86,7 @@ pub(crate) enum Event {
         prefix: IpNet,
         /// None of what we originate.
         next_hop: Option<String>,
-        /// The neighbour's address, or "local".
+        /// The neighbour's address, "local" or "kernel".
         source: String,
     },
     /// A prefix has no best route any more.

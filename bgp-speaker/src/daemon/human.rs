@@ -99,11 +99,18 @@ pub(crate) struct Table {
     rows: Vec<Vec<(String, Colour)>>,
     /// What went before was so wide.
     least: Vec<usize>,
+    /// All columns together are not wider.
+    width: usize,
 }
 
 impl Table {
     pub(crate) fn new(titles: Vec<(&'static str, Align)>) -> Self {
-        Self { titles, rows: Vec::new(), least: Vec::new() }
+        Self { titles, rows: Vec::new(), least: Vec::new(), width: WIDTH }
+    }
+
+    /// For a terminal of this width.
+    pub(crate) fn fitting(self, width: usize) -> Self {
+        Self { width, ..self }
     }
 
     /// More of a table whose titles have been shown: its columns are as wide, if not wider.
@@ -163,7 +170,7 @@ impl Table {
             }
         }
         let gaps = GAP.len() * widths.iter().filter(|width| **width > 0).count().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > WIDTH {
+        while widths.iter().sum::<usize>() + gaps > self.width {
             match widths.iter_mut().max() {
                 Some(widest) if *widest > COLUMN_WIDTH_MIN => *widest -= 1,
                 _ => break,

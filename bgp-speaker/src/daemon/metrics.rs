@@ -65,6 +65,9 @@ pub(crate) fn render(
         "From the reading of a batch of UPDATEs to the last write that followed.",
         &metrics.propagation_seconds,
     )?;
+    if let Some(octets) = resident_octets() {
+        page.gauge("process_resident_memory_bytes", "Memory of the daemon.", octets)?;
+    }
     if let Some(fib) = sides.fib {
         page.fib(fib)?;
     }
@@ -72,6 +75,13 @@ pub(crate) fn render(
         page.datastore(datastore)?;
     }
     TextEncoder::new().encode_to_string(&page.registry.gather())
+}
+
+/// Of this process, as the kernel counts it.
+fn resident_octets() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(kibibytes.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// One answer being filled.
@@ -350,6 +360,11 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
         }
+        let resident = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
+        assert!(
+            resident.is_some_and(|octets| octets.parse::<f64>().is_ok_and(|octets| octets > 1e6)),
+            "{text}"
+        );
         assert!(!text.contains("10.0.0.2"), "no series per neighbour unless asked for");
     }
 

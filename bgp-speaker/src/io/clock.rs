@@ -11,6 +11,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Starts counting.
+    #[allow(clippy::disallowed_methods, reason = "the place for it")]
     pub(super) fn start() -> Self {
         Self { start: Instant::now() }
     }

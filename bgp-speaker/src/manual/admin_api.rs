@@ -22,7 +22,7 @@
 //! | event | topic | fields |
 //! |---|---|---|
 //! | `session` | sessions | `neighbor`, `name`, `change` (`added`, `removed`, `up`, `down`, `failed`), `state`; `reason` and `error` of `down` and `failed` |
-//! | `route`, `no-route` | routes | `prefix`, and of `route` the `next_hop` (null: our own) and `source` (an address, or `local`) |
+//! | `route`, `no-route` | routes | `prefix`, and of `route` the `next_hop` (null: our own) and `source` (an address, `local` or `kernel`) |
 //! | `converged` | routes | the first convergence is done |
 //! | `config` | config | `steps` as in `/v1/plan`, at most 100, and how many `more`: a reload, the datastore or a request changed something |
 //! | `fib` | fib | `change` (`conflict`, `refused`, `repaired`, `diverged`, `swept`), `prefix`, `error`, `count` |

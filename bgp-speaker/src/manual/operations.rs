@@ -1,7 +1,9 @@
 //! # Running it
 //!
 //! **What can be asked.** `status`, `neighbors [ADDRESS]` and `routes [PREFIX]` read from the admin socket; each has
-//! `--json` with the fields of [`crate::view`]. `/metrics`, `/healthz` and `/readyz` are on the admin listener, which is
+//! `--json` with the fields of [`crate::view`]. `watch` prints what happens as it happens, `top` is a screen that stays
+//! up to date (with `--json` an object a second), `malformed [ADDRESS]` shows messages that could not be read or used;
+//! what is behind them is in [`admin_api`](super::admin_api). `/metrics`, `/healthz` and `/readyz` are on the admin listener, which is
 //! read-only and on loopback unless configured otherwise. Whoever may write to the socket may do everything.
 //!
 //! **Sessions that do not come up.** `neighbors ADDRESS` shows the last error of either side. An attempt that fails is
@@ -12,8 +14,8 @@
 //! (`[ADDRESS]:PORT` for IPv6) where an address alone would not tell which is meant, and so do labels of metrics.
 //!
 //! **Malformed UPDATEs** are handled by RFC 7606: the attribute is dropped, or its routes are withdrawn, and the
-//! session stays; `bgp_update_errors_total{attribute,action}` counts them. What cannot be contained resets the one
-//! session that it came on.
+//! session stays; `bgp_update_errors_total{attribute,action}` counts them, and `malformed` shows them. What cannot be
+//! contained resets the one session that it came on.
 //!
 //! **Next hops.** What a node originates carries the session's own address. On a session of the other family it carries
 //! the address of the same interface, or the first of `addresses` in the configuration; where there is none, routes of
@@ -29,6 +31,9 @@
 //! is spared its own. To change either sets the session up anew. Subscribers and the kernel still get the best path
 //! only. Of one prefix a neighbour may have 256 paths; what comes beyond is not kept, a warning says so, and once there
 //! is room for half of that the neighbour is asked for its routes again.
+//!
+//! **Refused connections** are counted by `bgp_refused_connections_total{reason}`. The log has the first from each /24 or
+//! /64 in a minute, and how many from there were not told since; beyond 64 such ranges all others share a line.
 //!
 //! **Limits.** `max_prefixes` per session, where with ADD-PATH each path counts, `max_sessions` per listen range. Without them a neighbour can make the
 //! tables as large as memory allows: configure them for neighbours that you do not run.

@@ -1,6 +1,8 @@
 //! Daemons that find each other through etcd, by their own registry or by Calico's data: real processes and a real etcd, on
 //! loopback.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait for the world, within limits")]
+
 mod folders;
 
 use serde_json::{Value, json};

@@ -100,6 +100,7 @@ impl Keeper {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "deadlines of tokio's")]
     async fn register(&mut self, backoff: &mut Backoff) -> Result<(), EtcdError> {
         let mut client = connect(&self.options).await?;
         let Some(found) = self.wait_for_the_key(&mut client).await? else { return Ok(()) };

@@ -68,6 +68,7 @@ impl<'a> Watch<'a> {
     }
 
     /// The next changes, as far as they come together.
+    #[allow(clippy::disallowed_methods, reason = "deadlines of tokio's")]
     pub(super) async fn burst(&mut self) -> Result<Update, EtcdError> {
         let (mut changes, mut revision) = (Vec::new(), 0);
         let mut ends: Option<Ends> = None;

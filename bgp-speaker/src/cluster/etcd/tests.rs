@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests wait for the world, within limits")]
+
 use super::test_server::TestServer;
 use super::*;
 use crate::cluster::Entry;

@@ -67,6 +67,7 @@ impl FolderEvents {
     }
 
     /// Waits for changes of files, as far as they come together.
+    #[allow(clippy::disallowed_methods, reason = "deadlines of tokio's")]
     pub(super) async fn next(&mut self) -> Reread {
         let mut changed = Changed::default();
         while changed.is_nothing() {

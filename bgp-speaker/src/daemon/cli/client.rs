@@ -43,6 +43,12 @@ impl AdminClient {
         self.decode(&body)
     }
 
+    /// GETs a text.
+    pub(super) async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.request(Method::GET, path, Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// POSTs a body for a value.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, ClientError> {
         let body = self.request(Method::POST, path, Bytes::from(body)).await?;

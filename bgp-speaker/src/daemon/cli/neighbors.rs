@@ -83,7 +83,7 @@ fn render_all(neighbors: &[NeighborView], colours: bool) -> String {
 
 /// What the first column says: addresses, with ports where there is no telling otherwise. Equal addresses are next to
 /// each other.
-fn addresses(neighbors: &[NeighborView]) -> Vec<String> {
+pub(super) fn addresses(neighbors: &[NeighborView]) -> Vec<String> {
     let is_shared = |index: usize| {
         let address = |index: usize| neighbors.get(index).map(|neighbor| &neighbor.address);
         let before = index.checked_sub(1).and_then(address);
@@ -100,12 +100,12 @@ fn with_port(neighbor: &NeighborView) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
-fn total(neighbor: &NeighborView, count: fn(&PrefixCounts) -> u64) -> u64 {
+pub(super) fn total(neighbor: &NeighborView, count: fn(&PrefixCounts) -> u64) -> u64 {
     neighbor.prefixes.values().map(count).sum()
 }
 
 /// The most important thing that the other columns do not say.
-fn note(neighbor: &NeighborView) -> String {
+pub(super) fn note(neighbor: &NeighborView) -> String {
     match &neighbor.last_error {
         _ if neighbor.restarting => "restarting".to_owned(),
         _ if neighbor.slow => "reads slowly".to_owned(),

@@ -47,6 +47,7 @@ impl Sources {
     }
 
     /// Feeds the model until it knows what this node is to be, which is the answer.
+    #[allow(clippy::disallowed_methods, reason = "a deadline of tokio's")]
     pub(crate) async fn first_state(&mut self, model: &mut Model, base: &SpeakerConfig) -> SpeakerConfig {
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         let mut may_use_cache = true;
@@ -76,6 +77,7 @@ impl Sources {
     ///
     /// # Errors
     /// A source cannot be read, or takes longer than `limit`; or the data do not say.
+    #[allow(clippy::disallowed_methods, reason = "a deadline of tokio's")]
     pub(crate) async fn read_once(
         &mut self,
         model: &mut Model,

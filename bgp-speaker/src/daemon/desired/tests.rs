@@ -36,6 +36,7 @@ fn neighbor_at(address: SocketAddr) -> String {
     )
 }
 
+#[allow(clippy::disallowed_methods, reason = "tests wait for the world, within limits")]
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let begin = Instant::now();
     while !is_so().await {

@@ -12,8 +12,8 @@ use bgp_proto::{NextHop, PathAttributes, encode_prefix};
 use bytes::BytesMut;
 use ipnet::IpNet;
 
-/// Ids looked at per question: a fraction of a millisecond. Tests have small tables.
-const IDS_PER_QUESTION: u32 = if cfg!(test) { 16 } else { 16 * 1024 };
+/// Ids, and paths where these are looked through, per question: a fraction of a millisecond. Tests have small tables.
+const LOOKS_PER_QUESTION: u32 = if cfg!(test) { 16 } else { 16 * 1024 };
 
 /// Which paths a query asks for.
 #[derive(Clone, Copy)]
@@ -62,9 +62,14 @@ impl Engine {
                         && query.prefix.is_none_or(|outer| outer.contains(prefix))
                 };
                 let end = self.ribs[family.index()].table_len() as u32;
-                let next = from.saturating_add(IDS_PER_QUESTION).min(end);
-                let ids = (*from..next).map(PrefixId).filter(|id| self.has_wanted(*family, *id, wanted));
-                let found = ids.filter_map(|id| self.prefix(*family, id)).filter(is_asked_for).collect();
+                let (mut found, mut next, mut looks) = (Vec::new(), *from, LOOKS_PER_QUESTION);
+                while next < end && looks > 0 {
+                    let id = PrefixId(next);
+                    (next, looks) = (next + 1, looks - 1);
+                    if self.has_wanted(*family, id, wanted, &mut looks) {
+                        found.extend(self.prefix(*family, id).filter(is_asked_for));
+                    }
+                }
                 Ok(PageAnswer::Prefixes { found, next: (next < end).then_some(next) })
             }
             PageQuestion::Routes { query, prefixes, told, limit } => {
@@ -91,7 +96,7 @@ impl Engine {
     }
 
     /// Is there a route to show for an id, which may stand for no prefix any more?
-    fn has_wanted(&self, family: Family, id: PrefixId, wanted: Wanted) -> bool {
+    fn has_wanted(&self, family: Family, id: PrefixId, wanted: Wanted, looks: &mut u32) -> bool {
         let rib = &self.ribs[family.index()];
         let Some(best) = rib.best(id) else { return false };
         match (wanted.table, wanted.neighbor) {
@@ -106,7 +111,8 @@ impl Engine {
             (RouteTable::Best, from) => !rib.is_undecided(id) && from.is_none_or(|from| from == best.source),
             (RouteTable::All | RouteTable::Received, None) => true,
             (RouteTable::All | RouteTable::Received, Some(from)) => {
-                rib.paths(id).any(|(path, _)| path.source == from)
+                let mut paths = rib.paths(id).inspect(|_| *looks = looks.saturating_sub(1));
+                paths.any(|(path, _)| path.source == from)
             }
         }
     }
