@@ -28,12 +28,18 @@
 //! `"receive"`, `"send"` or `"both"`, for all families of the session; a direction is used if the neighbour offers the
 //! other end of it, which `neighbors ADDRESS` shows as `several paths`. Sent are all paths that reflection rules and
 //! filters let pass, best first, up to `add_paths_max` of a prefix (1 to 255, 16 unless configured); of those a neighbour
-//! is spared its own. To change either sets the session up anew. Subscribers and the kernel still get the best path
-//! only. Of one prefix a neighbour may have 256 paths; what comes beyond is not kept, a warning says so, and once there
-//! is room for half of that the neighbour is asked for its routes again.
+//! is spared its own. To change either sets the session up anew. Of one prefix a neighbour may have
+//! 256 paths; what comes beyond is not kept, a warning says so, and once there is room for half of that the neighbour is
+//! asked for its routes again.
 //!
 //! **Refused connections** are counted by `bgp_refused_connections_total{reason}`. The log has the first from each /24 or
 //! /64 in a minute, and how many from there were not told since; beyond 64 such ranges all others share a line.
+//!
+//! **Several next hops of one route** (multipath, ECMP): with `next_hops_max` in `[fib]` (1 to 255; 1 unless configured, 16
+//! on Calico nodes) a route in the kernel has the next hops of the best path and of those that are as good but for
+//! tie-breakers, that is, all that is compared after eBGP before iBGP: identifiers, CLUSTER_LIST, addresses. `explain` says
+//! which they are. A next hop that there is no way to is left out. Neighbours are told the best path alone, unless they
+//! take several.
 //!
 //! **Limits.** `max_prefixes` per session, where with ADD-PATH each path counts, `max_sessions` per listen range. Without them a neighbour can make the
 //! tables as large as memory allows: configure them for neighbours that you do not run.
