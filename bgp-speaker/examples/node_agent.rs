@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match change {
             RouteChange::Learned { prefix, next_hop, .. } => _ = blocks.insert(prefix, next_hop.addr()),
             RouteChange::Withdrawn { prefix } => _ = blocks.remove(&prefix),
-            RouteChange::Local { .. } => continue,
+            RouteChange::Kernel { .. } | RouteChange::Local { .. } => continue,
             RouteChange::Converged => println!("every neighbour has told its routes"),
         }
         println!("{} blocks: {blocks:?}", blocks.len());

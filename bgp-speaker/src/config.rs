@@ -10,6 +10,7 @@ mod diff;
 mod fib_rules;
 mod fields;
 pub mod filter;
+mod kernel_import;
 mod neighbor;
 mod neighbor_id;
 
@@ -18,6 +19,7 @@ pub use diff::{Step, StepAction, diff};
 pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteMetrics};
 pub use fields::{FieldClass, field_classes};
 pub use filter::Filter;
+pub use kernel_import::{KernelImport, NetworkImport, NormalPriorities};
 pub use neighbor::{
     AddPaths, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions,
     families_all,
@@ -65,6 +67,8 @@ pub struct SpeakerConfig {
     pub filters: BTreeMap<String, Arc<Filter>>,
     /// Which routes go to the kernel, where there is one.
     pub fib_rules: FibRules,
+    /// Present: routes of other programs are taken from the kernel. Needs feature `fib`.
+    pub kernel_import: Option<KernelImport>,
     /// Those of [`SpeakerConfig::neighbors`] that stay only until others have taken their place. Nobody connects to them
     /// any more; and when one of them removes this speaker too (Cease, Peer De-configured), its routes stay nevertheless,
     /// as if it had restarted, until it is removed here or its restart time is over.
@@ -109,6 +113,7 @@ impl SpeakerConfig {
             announcements: BTreeMap::new(),
             filters: BTreeMap::new(),
             fib_rules: FibRules::default(),
+            kernel_import: None,
             leaving: BTreeSet::new(),
         }
     }
@@ -149,6 +154,10 @@ impl SpeakerConfig {
                 field: format!("filters.{name}.rules[{rule}]"),
                 problem,
             }));
+        }
+        #[cfg(not(feature = "fib"))]
+        if self.kernel_import.is_some() {
+            problems.push(ConfigError::NoKernelImport);
         }
         for (pool, rule) in &self.fib_rules.pools {
             if let Some(device) = rule.device.as_ref().filter(|name| !fib_rules::is_device_name(name)) {
@@ -291,6 +300,12 @@ pub enum ConfigError {
         /// The name that was used.
         device: String,
     },
+    /// The crate was built without what reads the kernel.
+    #[cfg(not(feature = "fib"))]
+    #[error(
+        "kernel_import: this build cannot read the kernel's routes; build bgp-speaker with feature \"fib\""
+    )]
+    NoKernelImport,
     /// Nothing could be exchanged.
     #[error("{field}: name at least one of \"ipv4-unicast\", \"ipv6-unicast\"")]
     NoFamilies {

@@ -16,12 +16,14 @@ mod bird_status;
 mod cli;
 mod cluster;
 mod desired;
+mod events;
 mod file;
 mod handover;
 mod human;
 mod metrics;
 mod run;
 mod unix_socket;
+mod wall_clock;
 
 use std::process::ExitCode;
 

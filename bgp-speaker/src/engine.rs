@@ -6,7 +6,7 @@
 //! - **inputs**: [`accept`](Engine::accept), [`connected`](Engine::connected),
 //!   [`connect_failed`](Engine::connect_failed), [`handle_bytes`](Engine::handle_bytes),
 //!   [`closed`](Engine::closed), [`handle_deadline`](Engine::handle_deadline),
-//!   [`apply`](Engine::apply), [`stop`](Engine::stop);
+//!   [`kernel_changed`](Engine::kernel_changed), [`apply`](Engine::apply), [`stop`](Engine::stop);
 //! - **the batch**: [`flush`](Engine::flush) after any number of inputs: route selection, update groups. The driver
 //!   calls it when no more input is queued, and after so much of it that waiting longer would not pay;
 //! - **outputs**, to be drained after each of these: [`poll_effect`](Engine::poll_effect),
@@ -23,28 +23,37 @@
 //!       -> fill: control messages, then group bytes -> the driver's vectored write
 //! ```
 
+mod backoff;
 mod candidates;
 pub mod collision;
 pub mod conn;
 mod deadlines;
 pub mod decision;
+mod kernel;
+mod malformed;
 mod message_counts;
 mod negotiate;
 mod next_hop;
+pub(crate) mod pages;
 mod peer;
 pub mod policy;
 pub mod readvertise;
 mod rib;
 mod send_hold;
 pub mod session;
+mod session_change;
 mod speaker;
 mod time;
 mod update_group;
 pub(crate) mod wire;
 
 pub use conn::ConnId;
+pub use kernel::{KernelChange, KernelRoute};
 pub use next_hop::SelfAddresses;
+pub use pages::{PageAnswer, PageQuestion, Pager};
 pub use rib::PrefixId;
+pub use session::StateKind;
+pub use session_change::{SessionChange, SessionChangeKind, SessionEnd};
 pub use speaker::{
     BestRoute, ConnectTarget, Effect, Engine, RefusedConnection, RouteChange, StartKind, StopMode,
 };

@@ -8,9 +8,13 @@ mod translator;
 use self::translator::Translator;
 use crate::config::FibRules;
 use crate::speaker::{RouteChange, RouteSubscription, Stop};
-use crate::view::{FibDetailsView, FibNextHopView, FibPendingView, FibView};
-use fib_sync::{Fib, FibConfig, FibError, NextHopDecision, RouteExplanation, RouteState};
+use crate::view::{DurationsView, FibDetailsView, FibNextHopView, FibPendingView, FibView};
+use fib_sync::{
+    BatchTimes, Fib, FibConfig, FibError, FibEvents, FibStatus, NextHopDecision, Outcomes, RouteExplanation,
+    RouteState,
+};
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -82,12 +86,20 @@ impl FibGlue {
             pending: status.pending,
             conflicts: status.conflicts,
             in_sync: status.is_in_step(),
-            last_error: status.last_error,
+            last_error: status.last_error.clone(),
             operations_ok: status.operations_ok,
             operations_failed: status.operations_failed,
+            operations: operations(&status),
+            batch_seconds: durations(&status.batch_times),
             resyncs: status.resyncs,
+            resyncs_by_reason: resyncs(&status),
             repaired: status.repaired,
         }
+    }
+
+    /// What happens from now on; `None` once it has stopped.
+    pub(crate) fn events(&self) -> Option<FibEvents> {
+        self.fib().map(|fib| fib.events())
     }
 
     /// The kernel's side, with every next hop and the first pending routes.
@@ -158,6 +170,26 @@ async fn follow(
                 tracing::error!(%error, "stale routes could not be removed from the kernel");
             }
         }
+    }
+}
+
+fn operations(status: &FibStatus) -> Vec<(String, String, u64)> {
+    let of = |(op, outcomes): (&str, Outcomes)| {
+        [("ok", outcomes.ok), ("failed", outcomes.failed)]
+            .map(|(result, count)| (op.to_owned(), result.to_owned(), count))
+    };
+    status.operations.iter().flat_map(of).collect()
+}
+
+fn resyncs(status: &FibStatus) -> BTreeMap<String, u64> {
+    status.resyncs_by_reason.iter().map(|(reason, count)| (reason.as_str().to_owned(), count)).collect()
+}
+
+fn durations(times: &BatchTimes) -> DurationsView {
+    DurationsView {
+        buckets: times.buckets().map(|(bound, count)| (bound.as_secs_f64(), count)).collect(),
+        count: times.count(),
+        sum_secs: times.sum().as_secs_f64(),
     }
 }
 

@@ -53,8 +53,8 @@ pub use config::{Announcement, ListenRange, Neighbor, SpeakerConfig};
 pub use engine::StartKind;
 pub use io::ListenError;
 pub use speaker::{
-    ApplyError, QueryError, RouteChange, RouteList, RouteSubscription, Speaker, SpeakerBuilder,
-    SpeakerHandle, StartError, Stop, StopError, Stopped,
+    ApplyError, ChangeError, QueryError, RouteChange, RouteList, RouteSubscription, Speaker, SpeakerBuilder,
+    SpeakerEvent, SpeakerEvents, SpeakerHandle, StartError, Stop, StopError, Stopped,
 };
 
 /// The examples of the project's README are compiled as they stand there.

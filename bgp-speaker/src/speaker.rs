@@ -1,18 +1,28 @@
 //! The library's face: build a speaker, hold its handle, ask, announce, follow routes, stop.
 
+mod events;
+mod routes;
+
+pub use events::{SpeakerEvent, SpeakerEvents};
+pub(crate) use routes::Ticket;
+pub use routes::{RouteChange, RouteSubscription};
+
+#[cfg(feature = "fib")]
+use crate::config::KernelImport;
 use crate::config::{
-    Announcement, AnnouncementKind, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborId,
-    NeighborRef, SpeakerConfig, Step, diff, resolve,
+    Announcement, ConfigError, FibRules, ListenRange, Neighbor, NeighborError, NeighborId, NeighborRef,
+    SpeakerConfig, Step, diff, resolve,
 };
-use crate::engine::{BestRoute, StartKind, StopMode};
+use crate::engine::{Pager, StartKind, StopMode};
 use crate::io::command::{Command, Edit, Reply};
 use crate::io::{Driver, DriverParts, ListenError};
-use crate::view::{ExplainView, MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
-use bgp_proto::{Asn, BgpId, NextHop};
+use crate::view::{
+    ExplainView, MalformedView, MetricsView, NeighborView, RouteCursor, RouteQuery, RouteView, StatusView,
+};
+use bgp_proto::{Asn, BgpId};
 use ipnet::IpNet;
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +70,10 @@ pub enum ApplyError {
     /// A new listening address does not work.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The kernel's routes cannot be followed.
+    #[cfg(feature = "fib")]
+    #[error(transparent)]
+    Kernel(#[from] fib_sync::FibError),
     /// The speaker has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -75,6 +89,18 @@ pub enum QueryError {
     /// The speaker has stopped.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+/// A neighbour that was not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// There is no such neighbour, or more than one.
+    #[error(transparent)]
+    Neighbor(#[from] NeighborError),
+    /// The change could not be made.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
 }
 
 fn join(errors: &[ConfigError]) -> String {
@@ -99,50 +125,8 @@ pub enum StopError {
 pub struct RouteList {
     /// In the order of their prefixes, the best path of each first.
     pub routes: Vec<RouteView>,
-    /// The limit was reached.
-    pub truncated: bool,
-}
-
-/// A change of the Loc-RIB, as a subscriber sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteChange {
-    /// We originate the prefix.
-    Local {
-        /// The prefix.
-        prefix: IpNet,
-        /// A block is a blackhole in the FIB.
-        kind: AnnouncementKind,
-    },
-    /// The best path was learned.
-    Learned {
-        /// The prefix.
-        prefix: IpNet,
-        /// Where packets go.
-        next_hop: NextHop,
-        /// The neighbour that told us.
-        from: IpAddr,
-        /// Its LOCAL_PREF; 100 where it has none.
-        local_pref: u32,
-    },
-    /// No path is left.
-    Withdrawn {
-        /// The prefix.
-        prefix: IpNet,
-    },
-    /// The first convergence is done: what has not been told by now does not exist. Told once.
-    Converged,
-}
-
-impl RouteChange {
-    pub(crate) fn of(prefix: IpNet, best: Option<BestRoute>) -> Self {
-        match best {
-            None => RouteChange::Withdrawn { prefix },
-            Some(BestRoute::Local(kind)) => RouteChange::Local { prefix, kind },
-            Some(BestRoute::Learned { next_hop, from, local_pref }) => {
-                RouteChange::Learned { prefix, next_hop, from, local_pref }
-            }
-        }
-    }
+    /// The limit was reached; put it into the next query to go on there.
+    pub next: Option<RouteCursor>,
 }
 
 /// Makes a [`Speaker`]. AS 64512, no neighbours and no listening address unless said otherwise.
@@ -225,6 +209,13 @@ impl SpeakerBuilder {
         self
     }
 
+    /// Announces routes that other programs put into the kernel.
+    #[cfg(feature = "fib")]
+    pub fn kernel_import(mut self, import: KernelImport) -> Self {
+        self.config.kernel_import = Some(import);
+        self
+    }
+
     /// Starts it on the current tokio runtime. Without a FIB, sockets are opened before the first await, in the network
     /// namespace of the calling thread; with one, the netlink sockets are, and listening sockets once the kernel's
     /// routes are known.
@@ -251,7 +242,19 @@ impl SpeakerBuilder {
         };
         let (sender, commands) = mpsc::channel(crate::io::CHANNEL_CAPACITY);
         let seed = RandomState::new().hash_one(std::process::id());
-        let driver = Driver::new(DriverParts { config: self.config, seed, start, commands })?;
+        let parts = DriverParts {
+            config: self.config,
+            seed,
+            start,
+            commands,
+            // Without a FIB, what an earlier run may have left is not to come back as somebody else's.
+            #[cfg(feature = "fib")]
+            protocol: fib.as_ref().map_or(fib_sync::FibConfig::default().protocol, |(fib, _)| fib.protocol),
+        };
+        #[allow(unused_mut, reason = "mutated with feature fib")]
+        let mut driver = Driver::new(parts)?;
+        #[cfg(feature = "fib")]
+        driver.open_kernel_feed()?;
         let listening = driver.listen_addresses();
         #[cfg(feature = "fib")]
         let rules = driver.fib_rules();
@@ -266,6 +269,8 @@ impl SpeakerBuilder {
             Some((config, fib)) => handle.with_fib(config, fib, rules),
             None => handle,
         };
+        #[cfg(feature = "fib")]
+        driver.take_first_kernel_news().await;
         let driver = tokio::spawn(driver.run());
         Ok(Speaker { handle, driver: Some(driver), listening })
     }
@@ -390,7 +395,34 @@ impl SpeakerHandle {
     /// Follows the Loc-RIB: a snapshot, then every change.
     pub fn subscribe(&self) -> RouteSubscription {
         let id = self.next_subscriber.fetch_add(1, Ordering::Relaxed);
-        RouteSubscription { id, handle: self.clone(), changes: VecDeque::new(), answer: None }
+        RouteSubscription::new(id, self.clone())
+    }
+
+    /// Follows the changes of the Loc-RIB from now on, without what there is already.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn follow_routes(&self) -> Result<RouteSubscription, Stopped> {
+        let subscription = self.subscribe();
+        self.ask(|reply| Command::FollowRoutes(subscription.ticket(), reply)).await?;
+        Ok(subscription)
+    }
+
+    /// What happens from now on to sessions and to the configuration. Without a reader events cost nothing; a slow
+    /// reader loses the oldest, and is told.
+    ///
+    /// # Errors
+    /// The speaker has stopped.
+    pub async fn events(&self) -> Result<SpeakerEvents, Stopped> {
+        self.ask(Command::Events).await.map(SpeakerEvents::new)
+    }
+
+    /// Messages that could not be read or used, of each neighbour the latest, the oldest first.
+    ///
+    /// # Errors
+    /// There is no such neighbour, nor messages of a former one; or the speaker has stopped.
+    pub async fn malformed(&self, neighbor: Option<NeighborRef>) -> Result<Vec<MalformedView>, QueryError> {
+        Ok(self.ask(|reply| Command::Malformed(neighbor, reply)).await??)
     }
 
     /// The kernel's side in detail; `None` if routes stay out of it.
@@ -400,6 +432,12 @@ impl SpeakerHandle {
             Some(fib) => Some(fib.details().await),
             None => None,
         }
+    }
+
+    /// What happens on the kernel's side from now on; `None` if routes stay out of it.
+    #[cfg(feature = "fib")]
+    pub fn fib_events(&self) -> Option<fib_sync::FibEvents> {
+        self.fib.as_ref().and_then(|fib| fib.events())
     }
 
     /// Why a prefix is where it is: its paths and how they compare, whom it is told and why not, and what the kernel
@@ -449,13 +487,18 @@ impl SpeakerHandle {
         self.ask(Command::Neighbors).await
     }
 
-    /// Routes, as the query says.
+    /// Routes, as the query says, each as it was at some time during the call: large tables are read in parts, between
+    /// which the speaker goes on. What is there throughout is told, once, also over several pages.
     ///
     /// # Errors
     /// The query names a neighbour that there is not, or more than one; or the speaker has stopped.
     pub async fn routes(&self, query: RouteQuery) -> Result<RouteList, QueryError> {
-        let (routes, truncated) = self.ask(|reply| Command::Routes(Box::new(query), reply)).await??;
-        Ok(RouteList { routes, truncated })
+        let mut pager = Pager::new(query);
+        while let Some(question) = pager.question() {
+            pager.take(self.ask(|reply| Command::Page(question, reply)).await??);
+        }
+        let (routes, next) = pager.finish();
+        Ok(RouteList { routes, next })
     }
 
     /// How many prefixes nobody but these neighbours tells: what would be lost without them. What others told before they
@@ -496,21 +539,25 @@ impl SpeakerHandle {
     /// Enables or disables a listed neighbour.
     ///
     /// # Errors
-    /// It is not listed, or more than one is; or the speaker has stopped.
+    /// It is not listed, or more than one is; a configuration with the change could not be applied, and is not; or the
+    /// speaker has stopped.
     pub async fn set_enabled(
         &self,
         neighbor: impl Into<NeighborRef>,
         enabled: bool,
-    ) -> Result<(), QueryError> {
-        let id = resolve(&self.config().await?.neighbors, neighbor.into())?;
+    ) -> Result<(), ChangeError> {
+        let wanted = neighbor.into();
+        let (found, is_found) = oneshot::channel();
         let edit = move |config: &mut SpeakerConfig| {
-            config.neighbors.entry(id).and_modify(|neighbor| neighbor.enabled = enabled);
+            let id = resolve(&config.neighbors, wanted);
+            if let Some(neighbor) = id.as_ref().ok().and_then(|id| config.neighbors.get_mut(id)) {
+                neighbor.enabled = enabled;
+            }
+            // Whoever asked may be gone.
+            _ = found.send(id.map(drop));
         };
-        match self.change(edit).await {
-            // What was in force is valid, and no listener has changed.
-            Ok(_) | Err(ApplyError::Invalid(_) | ApplyError::Listen(_)) => Ok(()),
-            Err(ApplyError::Stopped(stopped)) => Err(stopped.into()),
-        }
+        self.change(edit).await?;
+        Ok(is_found.await.map_err(|_| ApplyError::Stopped(Stopped))??)
     }
 
     /// What [`Speaker::stop`] does, for those who only have a handle.
@@ -571,48 +618,4 @@ impl SpeakerHandle {
 fn check(config: &SpeakerConfig) -> Result<(), ApplyError> {
     let problems = config.problems();
     if problems.is_empty() { Ok(()) } else { Err(ApplyError::Invalid(problems)) }
-}
-
-/// A subscription to the Loc-RIB: see [`SpeakerHandle::subscribe`].
-///
-/// Bounded: what is not fetched waits as a set of prefixes, and is told in its latest state.
-#[derive(Debug)]
-pub struct RouteSubscription {
-    id: u64,
-    handle: SpeakerHandle,
-    changes: VecDeque<RouteChange>,
-    /// Kept over a cancelled call, so that nothing that was answered is lost.
-    answer: Option<oneshot::Receiver<Vec<RouteChange>>>,
-}
-
-impl RouteSubscription {
-    /// The next change; `None` once the speaker has stopped. Can be cancelled without losing anything.
-    pub async fn next(&mut self) -> Option<RouteChange> {
-        while self.changes.is_empty() {
-            self.changes = self.next_batch().await?.into();
-        }
-        self.changes.pop_front()
-    }
-
-    /// The next changes, at least one; `None` once the speaker has stopped. Can be cancelled without losing anything.
-    pub async fn next_batch(&mut self) -> Option<Vec<RouteChange>> {
-        if !self.changes.is_empty() {
-            return Some(std::mem::take(&mut self.changes).into());
-        }
-        if self.answer.is_none() {
-            let (reply, answer) = oneshot::channel();
-            self.handle.commands.send(Command::NextRoutes(self.id, reply)).await.ok()?;
-            self.answer = Some(answer);
-        }
-        let answer = self.answer.as_mut()?.await;
-        self.answer = None;
-        answer.ok()
-    }
-}
-
-impl Drop for RouteSubscription {
-    fn drop(&mut self) {
-        // With a full channel the driver finds out when it has something to tell.
-        _ = self.handle.commands.try_send(Command::Unsubscribe(self.id));
-    }
 }

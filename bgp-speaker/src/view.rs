@@ -1,10 +1,13 @@
 //! What a running speaker tells about itself: plain values, shared by the library, the admin API and the
 //! command line. Field names are the documented JSON.
 
+mod cursor;
 mod explain;
 mod handover;
 mod plan;
 
+pub(crate) use cursor::PathName;
+pub use cursor::{InvalidCursor, PathsTold, RouteCursor};
 pub use explain::{ExplainView, ExplainedExport, ExplainedPath};
 pub use handover::{HandoverView, HeldSession};
 pub use plan::{PlanView, PlannedAnnouncement, PlannedFib, PlannedHostRoute, PlannedSession};
@@ -13,6 +16,7 @@ use crate::config::{AddPaths, Family, NeighborRef};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 /// One screen about the speaker.
@@ -38,6 +42,9 @@ pub struct StatusView {
     pub ready: bool,
     /// The kernel, where routes are installed.
     pub fib: Option<FibView>,
+    /// Present when routes of other programs are taken from the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_import: Option<KernelImportView>,
     /// The datastore, where there is one.
     #[serde(default)]
     pub datastore: Option<DatastoreView>,
@@ -93,8 +100,17 @@ pub struct FibView {
     pub operations_ok: u64,
     /// Requests that the kernel refused.
     pub operations_failed: u64,
+    /// Both by what they were to do: ("set_route", "ok" or "failed", how many).
+    #[serde(default)]
+    pub operations: Vec<(String, String, u64)>,
+    /// How long the kernel took for batches of requests.
+    #[serde(default)]
+    pub batch_seconds: DurationsView,
     /// How often the kernel was read back because a notification was lost, or to audit.
     pub resyncs: u64,
+    /// The same, by what led to it.
+    #[serde(default)]
+    pub resyncs_by_reason: BTreeMap<String, u64>,
     /// Routes of ours that somebody else removed or changed, and that were put back.
     pub repaired: u64,
 }
@@ -183,6 +199,9 @@ pub struct NeighborView {
     pub messages_sent: BTreeMap<String, u64>,
     /// Sessions that reached Established.
     pub established_count: u64,
+    /// Messages received that were not as they should be; the last of them are kept (`/v1/malformed`).
+    #[serde(default)]
+    pub malformed_count: u64,
     /// Why the last session ended, or why none comes up; both ways.
     pub last_error: Option<String>,
     /// Its routes are kept while it restarts (RFC 4724).
@@ -195,6 +214,35 @@ pub struct NeighborView {
     pub leaving: bool,
     /// It reads too slowly for the shared stream and is served from a bitmap.
     pub slow: bool,
+}
+
+/// A message that could not be read, or not be used as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MalformedView {
+    /// The neighbour that sent it, with the port if others have the same address.
+    pub neighbor: String,
+    /// Milliseconds since it came.
+    pub age_ms: u64,
+    /// "UPDATE" or another type; "none" if it does not begin as a message.
+    pub message: String,
+    /// What is wrong with it.
+    pub errors: Vec<MalformedError>,
+    /// Its octets; of what is no message, those that were looked at.
+    pub length: usize,
+    /// The first 4096 of them, from the header on, in hexadecimal.
+    pub octets: String,
+    /// What can be read of it, a line for each part.
+    pub decoded: Vec<String>,
+}
+
+/// Something wrong with a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MalformedError {
+    /// In words.
+    pub error: String,
+    /// What was done about it (RFC 7606): "attribute-discard", "treat-as-withdraw", "afi-safi-disable" or
+    /// "session-reset".
+    pub action: String,
 }
 
 /// Counts of one family of one neighbour.
@@ -223,6 +271,9 @@ pub struct RouteQuery {
     pub neighbor: Option<NeighborRef>,
     /// At most this many; the answer says whether there are more.
     pub limit: Option<usize>,
+    /// Only what comes after this place: the end of the page before.
+    #[serde(default)]
+    pub after: Option<RouteCursor>,
 }
 
 /// The tables.
@@ -249,8 +300,11 @@ pub struct RouteView {
     pub family: Family,
     /// Next hop; absent for what we originate.
     pub next_hop: Option<String>,
-    /// The neighbour it came from, or "local".
+    /// The neighbour it came from, "local" or "kernel".
     pub from: String,
+    /// Present with "kernel": what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelRouteView>,
     /// Is it in the Loc-RIB?
     pub best: bool,
     /// "igp", "egp", "incomplete".
@@ -277,6 +331,66 @@ pub struct RouteView {
     pub stale: bool,
 }
 
+/// What another program has in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelRouteView {
+    /// The network of an interface's address, and not a route.
+    pub is_network: bool,
+    /// Where it leads out, if that is one interface.
+    pub interface: Option<String>,
+    /// The router it leads to, if that is one.
+    pub gateway: Option<String>,
+    /// As the kernel has it; 0: none.
+    pub metric: u32,
+    /// The protocol id of the program: 3 is `boot`, 4 `static`.
+    pub protocol: u8,
+    /// Packets are dropped.
+    pub is_blackhole: bool,
+}
+
+impl RouteView {
+    /// Where it is from, in words.
+    pub fn source(&self) -> String {
+        match &self.kernel {
+            None => self.from.clone(),
+            Some(kernel) => format!("{}{kernel}", self.from),
+        }
+    }
+}
+
+impl fmt::Display for KernelRouteView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_network {
+            f.write_str(", network of an interface")?;
+        }
+        if self.is_blackhole {
+            f.write_str(", blackhole")?;
+        }
+        if let Some(interface) = &self.interface {
+            write!(f, ", dev {interface}")?;
+        }
+        match self.metric {
+            0 => Ok(()),
+            metric => write!(f, ", metric {metric}"),
+        }
+    }
+}
+
+/// What is taken from the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelImportView {
+    /// Prefixes with a route of another program.
+    pub routes: usize,
+    /// Networks of interfaces.
+    pub networks: usize,
+    /// Routes for which there was no room.
+    pub refused: usize,
+    /// How often the kernel was read.
+    pub readings: u64,
+    /// Why it could not be read the last time.
+    pub last_error: Option<String>,
+}
+
 /// Counters and gauges for an exporter. Nothing here grows with prefixes; `neighbors` grows with sessions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MetricsView {
@@ -300,6 +414,9 @@ pub struct MetricsView {
     pub update_groups: u64,
     /// Sessions served from a bitmap.
     pub slow_sessions: u64,
+    /// Connections refused, by reason.
+    #[serde(default)]
+    pub refused_connections: BTreeMap<String, u64>,
     /// First convergence done.
     pub ready: bool,
     /// How long batches of route selection took, with the encoding of what followed.

@@ -7,7 +7,7 @@
 use bgp_speaker::SpeakerConfig;
 use bgp_speaker::cluster::calico::{LocalNode, RouterIdSource, Snapshot, plan};
 use bgp_speaker::cluster::kubernetes::{KubernetesObjects, ObjectChange};
-use bgp_speaker::config::filter::SessionKind;
+use bgp_speaker::config::filter::{RouteSource, SessionKind};
 use bgp_speaker::config::{Step, diff};
 use bgp_speaker::engine::policy::{ChangedRoute, FilterRoute, Policy};
 use bgp_speaker::proto::{AsPath, Asn, PathAttributes};
@@ -75,8 +75,12 @@ struct RouteTest {
     session: String,
     way: Way,
     prefix: IpNet,
-    /// Who told us; absent: we originate it.
+    /// Who told us; absent: we originate it, or with `dev` the kernel has it.
     from: Option<IpAddr>,
+    /// Where it leads out, if the kernel has it.
+    dev: Option<String>,
+    /// The metric with which the kernel has it, instead of `local_pref`.
+    metric: Option<u32>,
     #[serde(default)]
     communities: Vec<String>,
     #[serde(default)]
@@ -110,7 +114,10 @@ impl RouteTest {
         self.as_path.iter().rev().for_each(|asn| as_path.prepend(Asn(*asn), 1));
         let attributes = PathAttributes {
             as_path: Some(as_path),
-            local_pref: self.local_pref,
+            local_pref: self.local_pref.or_else(|| {
+                let import = config.kernel_import.as_ref().expect("routes are taken from the kernel");
+                self.metric.and_then(|metric| import.local_pref(&self.prefix, metric).0)
+            }),
             communities: self.communities.iter().map(|text| text.parse().expect("a community")).collect(),
             ..PathAttributes::default()
         };
@@ -119,8 +126,13 @@ impl RouteTest {
             prefix: self.prefix,
             attributes: &attributes,
             next_hop: None,
+            source: match (self.from, &self.dev) {
+                (Some(_), _) => RouteSource::Peers,
+                (None, Some(_)) => RouteSource::Kernel,
+                (None, None) => RouteSource::Local,
+            },
             neighbor: self.from,
-            interface: None,
+            interface: self.dev.as_deref(),
             session: if is_internal { SessionKind::Internal } else { SessionKind::External },
         };
         let verdict = policy.evaluate(&route, |_| ());
@@ -249,7 +261,7 @@ fn assert_plan(what: &str, expected: &Map<String, Value>, actual: &Value, proble
                 assert_eq!(actual["error"], *expected, "{what}");
                 continue;
             }
-            "asn" | "router_id" | "listen" | "cluster_id" | "fib_rejected" | "node" => {
+            "asn" | "router_id" | "listen" | "cluster_id" | "fib_rejected" | "node" | "kernel_import" => {
                 assert_eq!(actual.get(field).unwrap_or(&json!([])), expected, "{what}");
                 continue;
             }
@@ -345,6 +357,7 @@ situations! {
     filter_binding
     filter_rules
     idle_peers
+    kernel_routes
     local_workloads
     mesh_dual_stack_restart_time
     mesh_hash

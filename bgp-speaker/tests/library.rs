@@ -47,7 +47,7 @@ async fn next_learned(routes: &mut bgp_speaker::RouteSubscription) -> RouteChang
     let wait = async {
         loop {
             match routes.next().await.expect("the speaker runs") {
-                RouteChange::Local { .. } | RouteChange::Converged => {}
+                RouteChange::Kernel { .. } | RouteChange::Local { .. } | RouteChange::Converged => {}
                 change => return change,
             }
         }
@@ -180,6 +180,28 @@ async fn a_session_with_a_password_and_ttl_security_comes_up() {
     let (a, b) = pair_with(secured("correct horse"), secured("correct horse")).await;
     next_learned(&mut a.subscribe()).await;
     drop((a, b));
+}
+
+#[tokio::test]
+async fn who_connects_from_too_far_away_gets_not_one_octet() {
+    let near = SessionOptions { ttl_security: Some(1), ..SessionOptions::default() };
+    let a = Speaker::builder()
+        .router_id(A.parse().unwrap())
+        .listen(format!("{A}:0").parse().unwrap())
+        .neighbor(Neighbor { options: near, ..Neighbor::ibgp(ip(B)).passive() })
+        .start()
+        .await
+        .unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((ip(B), 0).into()).unwrap();
+    // Of the system's TTL, which is far below 255.
+    let mut stream = socket.connect(a.listening()[0]).await.unwrap();
+    let mut octets = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut octets);
+    // A reset is as good as an end.
+    let outcome = tokio::time::timeout(PATIENCE, read).await.expect("the connection is refused");
+    assert!(octets.is_empty(), "{outcome:?}, after {octets:?}");
+    assert_eq!(a.neighbors().await.unwrap()[0].state, "Idle");
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 
 use crate::error::Refusal;
 use crate::kernel::{
-    Action, Connected, Content, Hop, Kernel, KernelNexthop, KernelRoute, Link, Lost, NexthopContent, Notice,
-    Op, Ownership, Reading, Refusals, Scope, Snapshot, Verb, Way, WayOut,
+    Action, Address, Connected, Content, Hop, Kernel, KernelNexthop, KernelRoute, Link, Lost, NexthopContent,
+    Notice, Op, Ownership, Reading, Refusals, Scope, Snapshot, Verb, Way, WayOut,
 };
 
 /// A kernel with one routing table. Cloning gives another handle to the same one.
@@ -70,7 +70,8 @@ impl FakeKernel {
         let link = Link { index, name: name.into(), is_up: true, has_carrier: true };
         state.links.push(link.clone());
         state.connected.push(Connected { prefix: network.trunc(), interface: index });
-        state.tell([Notice::LinkChanged { link }, Notice::AddressAdded]);
+        let address = Address { interface: index, network: Some(network.trunc()) };
+        state.tell([Notice::LinkChanged { link }, Notice::AddressAdded { address }]);
         self.has_notices.notify_one();
     }
 
@@ -264,7 +265,7 @@ impl State {
         });
         self.routes.insert((prefix, metric), (protocol, Arc::clone(&content)));
         let route = KernelRoute { prefix, metric, content };
-        self.tell([Notice::RouteAdded { route, protocol }]);
+        self.tell([Notice::RouteAdded { route, protocol, replaces: false }]);
     }
 
     fn flush_interface(&mut self, index: u32) {

@@ -119,6 +119,33 @@ pub(crate) struct Connected {
     pub(crate) interface: u32,
 }
 
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) interface: u32,
+    /// The network, or the far end, that it puts on the interface; `None`: one that is of no interest beyond the link,
+    /// or that another address of the interface stands for.
+    pub(crate) network: Option<IpNet>,
+}
+
+/// A route of a table, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnedRoute {
+    pub(crate) protocol: u8,
+    pub(crate) route: KernelRoute,
+}
+
+/// What others have in the kernel at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Others {
+    pub(crate) links: Vec<Link>,
+    pub(crate) addresses: Vec<Address>,
+    /// Of one table; none of ours.
+    pub(crate) routes: Vec<OwnedRoute>,
+    /// As in [`Snapshot`].
+    pub(crate) cost: Duration,
+}
+
 /// How a route may meet one that is already there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -212,9 +239,11 @@ pub(crate) struct Snapshot {
 /// Something that changed without us. What we did ourselves is known from the answers, and is not told again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
-    AddressAdded,
+    AddressAdded {
+        address: Address,
+    },
     AddressRemoved {
-        interface: u32,
+        address: Address,
     },
     LinkChanged {
         link: Link,
@@ -234,6 +263,8 @@ pub(crate) enum Notice {
     RouteAdded {
         route: KernelRoute,
         protocol: u8,
+        /// It took the place of another one with this prefix and metric.
+        replaces: bool,
     },
     RouteRemoved {
         prefix: IpNet,

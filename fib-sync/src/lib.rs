@@ -21,10 +21,13 @@
 //! - **Bounded**: two batches on their way, the latest state of a prefix wins, and a full queue makes
 //!   [`Fib::apply`] wait.
 //!
+//! Other people's routes can be followed too, with or without routes of one's own: see [`RouteWatch`].
+//!
 //! # What does not belong here
 //! Where routes come from. This crate knows prefixes and next hops, and nothing of BGP or any other protocol.
 
 mod config;
+mod counts;
 mod decision;
 mod diff;
 mod error;
@@ -39,9 +42,11 @@ mod reach;
 mod resolve;
 mod status;
 mod task;
+mod watch;
 mod worker;
 
 pub use config::{FibConfig, NexthopObjects};
+pub use counts::{BatchTimes, OperationCounts, Outcomes, ResyncCounts};
 pub use decision::{Because, NextHopDecision, RouteExplanation, RouteState};
 pub use error::{ConfigError, FibError, Refusal};
 pub use fib::{Fib, FibEvents};
@@ -53,6 +58,7 @@ pub use reach::{Reach, Tunnel, TunnelWhen};
 pub use status::{
     FibEvent, FibStatus, InstalledKind, InstalledNextHop, InstalledRoute, PendingRoute, ResyncReason,
 };
+pub use watch::{ForeignKind, ForeignRoute, RouteWatch, WatchChange, WatchConfig, WatchStatus};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

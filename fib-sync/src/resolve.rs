@@ -137,14 +137,24 @@ impl Environment {
         }
     }
 
-    /// A set in the kernel's terms, in the set's order.
+    /// A set in the kernel's terms, in the set's order, without those that there is no way to (RFC 4271 §9.1.2.1: what
+    /// cannot be reached is not used).
     ///
     /// # Errors
-    /// Why there is no way to one of them that could even be tried.
+    /// Why there is no way to any of them that could even be tried.
     pub(crate) fn resolve(&self, set: &NextHopSet) -> Result<Vec<ResolvedHop>, Refusal> {
         let mut resolved = Vec::with_capacity(set.next_hops().len());
+        let mut refused = None;
         for (index, hop) in set.next_hops().iter().enumerate() {
-            let hops = self.resolve_hop(hop)?;
+            let hops = match self.resolve_hop(hop) {
+                Ok(hops) => hops,
+                // About to be known.
+                Err(reason) if reason.errno == libc::EAGAIN => return Err(reason),
+                Err(reason) => {
+                    refused.get_or_insert(reason);
+                    continue;
+                }
+            };
             match hops.as_slice() {
                 [only] => add(&mut resolved, ResolvedHop { hop: only.clone(), whole: Some(index) }),
                 several => several
@@ -153,7 +163,10 @@ impl Environment {
             }
         }
         resolved.truncate(HOPS_MAX);
-        Ok(resolved)
+        match refused {
+            Some(reason) if resolved.is_empty() => Err(reason),
+            _ => Ok(resolved),
+        }
     }
 
     /// One next hop in the kernel's terms: several, where the way to it is shared among several.

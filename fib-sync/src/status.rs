@@ -5,6 +5,7 @@ use std::num::NonZeroU8;
 
 use ipnet::IpNet;
 
+use crate::counts::{BatchTimes, OperationCounts, ResyncCounts};
 use crate::error::Refusal;
 use crate::kernel::Hop;
 
@@ -33,10 +34,16 @@ pub struct FibStatus {
     pub operations_ok: u64,
     /// Requests that the kernel refused, ever.
     pub operations_failed: u64,
+    /// Both, by what they were to do.
+    pub operations: OperationCounts,
     /// Batches sent, ever.
     pub batches: u64,
+    /// How long the kernel took for each of them.
+    pub batch_times: BatchTimes,
     /// How often the kernel was read back, other than at the start.
     pub resyncs: u64,
+    /// The same, by what led to it.
+    pub resyncs_by_reason: ResyncCounts,
     /// Routes of ours that somebody removed or changed, and that were put back.
     pub repaired: u64,
     /// Routes of ours that we removed, ever: no longer wanted, or leftover.
@@ -200,6 +207,18 @@ pub enum ResyncReason {
 }
 
 impl ResyncReason {
+    /// All of them.
+    pub const ALL: [ResyncReason; 8] = [
+        ResyncReason::Audit,
+        ResyncReason::BatchLost,
+        ResyncReason::Exists,
+        ResyncReason::InterfaceGone,
+        ResyncReason::NexthopChanged,
+        ResyncReason::RouteChangedUnderway,
+        ResyncReason::Overrun,
+        ResyncReason::RouteElsewhere,
+    ];
+
     /// A short name, for logs and metric labels.
     pub fn as_str(self) -> &'static str {
         match self {

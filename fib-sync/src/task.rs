@@ -152,7 +152,10 @@ impl<K: Kernel> Task<K> {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Batch(ops, result) => self.planner.batch_done(now(), ops, result),
+            Done::Batch(ops, result, time) => {
+                self.planner.note_batch_time(time);
+                self.planner.batch_done(now(), ops, result);
+            }
             Done::Dump(result) => self.planner.dump_done(now(), result),
             Done::Read(result, reply) => {
                 let _ = reply.send(result.map_err(Lost::into_error));
@@ -233,7 +236,7 @@ impl<K: Kernel> Task<K> {
     }
 }
 
-async fn reached(deadline: Option<Instant>) {
+pub(crate) async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => future::pending().await,

@@ -5,12 +5,14 @@
 //! never waits for the task; when none is, the thread goes back to the runtime.
 
 use std::sync::mpsc as blocking;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::FibError;
 use crate::kernel::{Kernel, Lost, Op, Reading, Refusals, Scope, Snapshot};
+use crate::task::now;
 
 /// Something for the kernel to do.
 pub(crate) enum Order {
@@ -21,7 +23,8 @@ pub(crate) enum Order {
 
 /// How it ended.
 pub(crate) enum Done {
-    Batch(Vec<Op>, Result<Refusals, Lost>),
+    /// And how long it took.
+    Batch(Vec<Op>, Result<Refusals, Lost>, Duration),
     Dump(Result<Snapshot, Lost>),
     Read(Result<Snapshot, Lost>, oneshot::Sender<Result<Snapshot, FibError>>),
 }
@@ -110,8 +113,9 @@ impl<K: Kernel> Hands<K> {
         while let Ok(order) = self.orders.try_recv() {
             let done = match order {
                 Order::Batch(ops) => {
+                    let begin = now();
                     let result = self.kernel.execute(&ops);
-                    Done::Batch(ops, result)
+                    Done::Batch(ops, result, now().saturating_duration_since(begin))
                 }
                 Order::Dump(reading) => Done::Dump(self.kernel.read(&reading)),
                 Order::Read(reader) => {

@@ -124,7 +124,7 @@ impl World {
             3 => self.receive(at, &message(4, &[])),
             4 => {
                 let remote = SocketAddr::new(peer(input.octet().unwrap_or(1)), 40_000);
-                if let Ok(id) = self.engine.accept(self.now, remote, OWN, &[]) {
+                if let Ok(id) = self.engine.accept(self.now, remote, OWN, &[], None) {
                     self.connections.push(Connection { id, remote: remote.ip(), received: Vec::new() });
                 }
             }

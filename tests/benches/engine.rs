@@ -11,15 +11,21 @@
 //! | `decision` | a path | a better path for each prefix, compared with nine others |
 //! | `join` | a prefix | one walk of the table for a client that joins: exported and encoded |
 //! | `fan-out` | a client | one changed route, to the bytes for each of a thousand clients |
+//! | `page` | a page | a thousand routes out of a million, as an operator asks for them |
+//! | `page-question` | a question | the part of a page for which the engine is kept from everything else |
 
 use bgp_lab::bench::prefixes::PrefixSpace;
 use bgp_lab::bench::rig::Rig;
 use bgp_lab::bench::routes::{AttributeSet, Feed, internet_feed};
 use bgp_lab::bench::site::next_hop;
+use bgp_speaker::engine::{PageQuestion, Pager};
+use bgp_speaker::view::{RouteCursor, RouteQuery};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const PREFIXES: usize = 100_000;
 const CLIENTS: usize = 1000;
+/// Prefixes of the table that is read page by page.
+const PAGED: usize = 1_000_000;
 
 fn feed(space: &PrefixSpace, sender: usize) -> Feed {
     internet_feed(space, sender as u64, next_hop(sender), |_| 100 + sender as u32)
@@ -101,5 +107,39 @@ fn fan_out(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, load, decision, join, fan_out);
+fn page(criterion: &mut Criterion) {
+    let space = PrefixSpace::internet_like(PAGED);
+    let mut rig = Rig::with_clients(2);
+    rig.stream(0, &feed(&space, 0).announce);
+    let query = |after: Option<RouteCursor>| RouteQuery { limit: Some(1000), after, ..RouteQuery::default() };
+    let mut group = criterion.benchmark_group("page");
+    group.sample_size(20).throughput(Throughput::Elements(1));
+    let mut next = None;
+    group.bench_function("page", |bencher| {
+        bencher.iter(|| {
+            let (routes, after) = rig.engine.routes(query(next.take())).expect("no neighbour is named");
+            assert!(routes.len() == 1000 || after.is_none());
+            next = after;
+        });
+    });
+    group.finish();
+    let mut group = criterion.benchmark_group("page-question");
+    group.throughput(Throughput::Elements(1));
+    for kind in ["prefixes", "routes"] {
+        let mut pager = Pager::new(query(None));
+        let is_wanted =
+            |question: &PageQuestion| matches!(question, PageQuestion::Routes { .. }) == (kind == "routes");
+        let question = loop {
+            let question = pager.question().expect("a page has questions of both kinds");
+            if is_wanted(&question) {
+                break question;
+            }
+            pager.take(rig.engine.answer_page(&question).expect("no neighbour is named"));
+        };
+        group.bench_function(kind, |bencher| bencher.iter(|| rig.engine.answer_page(&question)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, load, decision, join, fan_out, page);
 criterion_main!(benches);

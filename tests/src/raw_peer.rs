@@ -67,6 +67,8 @@ impl RawPeer {
     }
 
     fn over(stream: TcpStream) -> RawPeer {
+        // As BGP speakers do: a message is not held back until the one before it is acknowledged.
+        let _ = stream.set_nodelay(true);
         RawPeer { stream, received: Vec::new() }
     }
 

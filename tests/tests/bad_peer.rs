@@ -266,3 +266,24 @@ fn a_stranger_is_turned_away() {
         stage.the_other_session_is_untouched()
     });
 }
+
+/// It is not bad, only quick: the NOTIFICATION and the new connection reach us at the same time.
+#[test]
+fn a_neighbor_that_resets_its_session_and_connects_at_once_is_taken() {
+    lab_test("a_neighbor_that_resets_its_session_and_connects_at_once_is_taken", |lab| {
+        let mut stage = Stage::new(lab)?;
+        let mut peer = stage.connect_and_establish(90)?;
+        for _ in 0..200 {
+            // Cease, Other Configuration Change.
+            peer.send(&wire::message(3, &[6, 6]));
+            peer = stage.connect_and_establish(90)?;
+        }
+        for _ in 0..200 {
+            // The end comes after something that is to be read, and a NOTIFICATION is not all that may say so.
+            peer.send(&wire::keepalive());
+            drop(peer);
+            peer = stage.connect_and_establish(90)?;
+        }
+        stage.the_other_session_is_untouched()
+    });
+}

@@ -26,6 +26,9 @@ const VALID: [&[u8]; 4] = [&[1, 2, 3, 4], &[1, 2, 4], &[1, 3, 4], &[1, 2, 3, 4]]
 /// With these there is no session, unless both sides change.
 const MISMATCHES: [&str; 6] =
     ["remote_as", "local_as", "password", "ttl_security", "local_address", "enabled"];
+/// Ours answers with a TTL of 255 whether it is told to or not, so that the session comes back, by a connection of the
+/// subject's; BIRD's connections are none of that.
+const ONLY_WITH_BIRD: &str = "ttl_security";
 /// Its routes are valid no more when it is disabled.
 const ENDS_ROUTES: [&str; 1] = ["enabled"];
 /// Without graceful restart nothing is kept during the reset that brings it about.
@@ -183,12 +186,16 @@ impl Live {
         })
     }
 
-    /// Waits until the sessions that were there are no more.
-    fn wait_reset(&self, before: &[Option<u64>; 2]) -> Result<(), LabError> {
+    /// Waits until a mismatch has ended the sessions that were there.
+    fn wait_reset(&self, field: &str, before: &[Option<u64>; 2]) -> Result<(), LabError> {
+        let subject = IpAddr::from(self.nodes[0].v4);
         wait_until("the sessions to end", PATIENCE, || {
             let now = self.seen().map_err(|error| error.to_string())?.sessions;
             let is_other = now.iter().zip(before).all(|(now, before)| now != before);
-            if is_other { Ok(()) } else { Err(format!("{now:?}")) }
+            // A session that comes back has to tell all before it may end again: RFC 4724 §4.2.
+            let is_back = now[0].is_some() && self.ours.counts(subject).is_ok_and(|counts| counts.is_some());
+            let is_wanted = is_other && (field != ONLY_WITH_BIRD || is_back);
+            if is_wanted { Ok(()) } else { Err(format!("{now:?}")) }
         })
     }
 
@@ -237,7 +244,7 @@ impl Live {
             let is_range = field == "max_sessions";
             assert!(is_promised && is_range == of_neighbors.is_empty(), "{field}: {steps:?}");
             if MISMATCHES.contains(&field) {
-                self.wait_reset(&before.sessions)?;
+                self.wait_reset(field, &before.sessions)?;
             } else {
                 self.wait_settled()?;
             }

@@ -32,6 +32,9 @@ pub struct Announcement {
     pub large_communities: Vec<LargeCommunity>,
     /// The interface that the prefix is reached by, if it is announced because of a route in the kernel. For filters.
     pub interface: Option<String>,
+    /// It stands in for a route that another program should have in the kernel. Once there is one that
+    /// [`KernelImport`](super::KernelImport) takes, that alone says whether the prefix is announced, and how.
+    pub yields_to_kernel: bool,
 }
 
 impl Announcement {
@@ -55,6 +58,7 @@ impl Announcement {
             communities: Vec::new(),
             large_communities: Vec::new(),
             interface: None,
+            yields_to_kernel: false,
         }
     }
 }

@@ -67,6 +67,8 @@ pub enum StepAction {
     Withdraw,
     /// Other routes go to the kernel, or in another way.
     Fib,
+    /// Routes of other programs are taken from the kernel, or no longer, or others than before.
+    Kernel,
     /// Listening sockets change.
     Listen,
     /// A filter appears, changes or goes. Where it is for export, neighbours are told what differs; where it is for
@@ -86,6 +88,7 @@ impl fmt::Display for StepAction {
             StepAction::Announce => "announce",
             StepAction::Withdraw => "withdraw",
             StepAction::Fib => "fib",
+            StepAction::Kernel => "kernel",
             StepAction::Listen => "listen",
             StepAction::Filter => "filter",
         })
@@ -125,6 +128,12 @@ pub fn diff(old: &SpeakerConfig, new: &SpeakerConfig) -> Vec<Step> {
     diff_ranges(old, new, &identity, &mut steps);
     diff_announcements(old, new, &mut steps);
     diff_fib(&old.fib_rules, &new.fib_rules, &mut steps);
+    if old.kernel_import != new.kernel_import {
+        let text = |config: &SpeakerConfig| {
+            config.kernel_import.as_ref().map_or("nothing".to_owned(), ToString::to_string)
+        };
+        steps.push(step(StepAction::Kernel, "import", format!("{} -> {}", text(old), text(new))));
+    }
     if old.listen != new.listen {
         steps.push(step(StepAction::Listen, format!("{:?}", new.listen), format!("was {:?}", old.listen)));
     }
@@ -225,6 +234,10 @@ fn diff_fib(old: &FibRules, new: &FibRules, steps: &mut Vec<Step>) {
     if old.metrics != new.metrics {
         let because = format!("{:?} -> {:?}", old.metrics, new.metrics);
         steps.push(step(StepAction::Fib, "metrics", because.to_lowercase()));
+    }
+    if old.next_hops_max() != new.next_hops_max() {
+        let because = format!("{} -> {}", old.next_hops_max(), new.next_hops_max());
+        steps.push(step(StepAction::Fib, "next_hops_max", because));
     }
     let prefixes: BTreeSet<&IpNet> = old.host_routes.keys().chain(new.host_routes.keys()).collect();
     for prefix in prefixes {

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 
 /// A kind of tunnel. For the kernel's routes they differ in the device alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,7 +120,7 @@ impl RouteMetrics {
     }
 }
 
-/// Which routes go to the kernel. The default: all of them, without a tunnel.
+/// Which routes go to the kernel. The default: all of them, without a tunnel, over one next hop each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FibRules {
     /// Nothing inside these is written, such as ranges of services.
@@ -132,9 +133,18 @@ pub struct FibRules {
     pub host_routes: BTreeMap<IpNet, IpAddr>,
     /// With which metrics.
     pub metrics: RouteMetrics,
+    /// How many next hops a learned route may have (multipath, ECMP): of the best path, and of others that lose to it by
+    /// a mere tie-breaker, see [`RouteChange::Learned`](crate::RouteChange::Learned). `None`: one, and on Calico nodes
+    /// 16.
+    pub next_hops_max: Option<NonZeroU8>,
 }
 
 impl FibRules {
+    /// How many next hops a learned route may have.
+    pub fn next_hops_max(&self) -> u8 {
+        self.next_hops_max.map_or(1, NonZeroU8::get)
+    }
+
     /// Do routes for a prefix go to the kernel, and the blackhole if it is a block of ours?
     pub fn writes(&self, prefix: &IpNet) -> bool {
         let holding = self.pools.iter().filter(|(pool, _)| pool.contains(prefix));

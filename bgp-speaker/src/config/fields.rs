@@ -205,6 +205,7 @@ mod tests {
             announcements => None,
             filters => None,
             fib_rules => None,
+            kernel_import => None,
             leaving => None,
         });
         let expected: BTreeSet<&str> = session.chain(neighbor).chain(range).chain(speaker).collect();

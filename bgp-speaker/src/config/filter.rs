@@ -131,7 +131,7 @@ pub enum Condition {
         /// `true`: the prefix is not in the set.
         negated: bool,
     },
-    /// Its next hop lies in one of these. A route that we originate has none.
+    /// Its next hop lies in one of these. A route that we originate has none, one from the kernel its gateway.
     NextHop(Vec<IpNet>),
     /// The neighbour that it was learned from has an address in one of these. A route that we originate has none.
     Neighbor(Vec<IpNet>),
@@ -151,8 +151,8 @@ pub enum Condition {
     AllCommunities(Vec<CommunityPattern>),
     /// It carries a community that fits one of these.
     AnyCommunity(Vec<CommunityPattern>),
-    /// The interface that it leads out of has a name that fits. Only routes that we originate because of a route in
-    /// the kernel have one; others do not match.
+    /// The interface that it leads out of has a name that fits. Only what is from the kernel has one; other routes do
+    /// not match.
     Interface(Vec<NamePattern>),
     /// LOCAL_PREF, 100 where a route has none.
     LocalPref(RangeInclusive<u32>),
@@ -190,6 +190,8 @@ pub enum SessionKind {
 /// Where a route is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RouteSource {
+    /// Another program has put it into the kernel, or it is the network of an interface.
+    Kernel,
     /// We originate it.
     Local,
     /// A neighbour told us.

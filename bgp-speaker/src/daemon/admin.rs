@@ -4,6 +4,8 @@
 //! `{"error": "what happened, and what to do"}` with a fitting status code.
 
 mod answer;
+mod events;
+mod malformed;
 mod page;
 mod reads;
 mod server;
@@ -11,11 +13,13 @@ mod server;
 mod tests;
 mod writes;
 
-pub(crate) use reads::{ROUTES_LIMIT_MAX, RoutesAnswer};
+pub(crate) use malformed::MalformedAnswer;
+pub(crate) use reads::RoutesAnswer;
 pub(crate) use server::AdminServer;
 
 use super::Program;
 use super::desired::Desired;
+use super::events::EventHub;
 use crate::speaker::SpeakerHandle;
 use answer::ApiError;
 use axum::Router;
@@ -40,6 +44,8 @@ pub(crate) struct Admin {
     pub(crate) desired: Mutex<Desired>,
     /// Asks the daemon to leave; it answers once it has.
     pub(crate) drain: mpsc::Sender<oneshot::Sender<()>>,
+    /// What happens, for whoever follows it.
+    pub(crate) events: Arc<EventHub>,
     /// Metrics per neighbour too.
     pub(crate) per_neighbor_metrics: bool,
 }
@@ -74,6 +80,8 @@ fn reads() -> Router<Arc<Admin>> {
         .route("/v1/fib", get(reads::fib))
         .route("/v1/nodes", get(reads::nodes))
         .route("/v1/plan", get(reads::plan))
+        .route("/v1/malformed", get(malformed::malformed))
+        .route("/v1/events", get(events::events))
 }
 
 /// What is served before there is a speaker: the daemon is alive, and that is all.

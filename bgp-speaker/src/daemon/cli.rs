@@ -3,7 +3,9 @@
 mod check;
 mod client;
 mod drain;
+mod events;
 mod explain;
+mod malformed;
 mod neighbors;
 mod node;
 mod output;
@@ -46,7 +48,9 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Show the nodes that registered themselves
     Node(node::NodeArgs),
-    /// Print changes as they happen
+    /// Show the last messages of neighbours that could not be read or used
+    Malformed(malformed::MalformedArgs),
+    /// Print what happens as it happens: sessions, best routes, configuration, kernel
     Watch(watch::WatchArgs),
     /// Leave: withdraw every route, close all sessions, clean the kernel, end the daemon
     Drain(SocketArgs),
@@ -156,6 +160,7 @@ fn execute(program: Program, command: Command) -> Result<(), Failure> {
             Command::Routes(args) => routes::routes(&args).await,
             Command::Explain(args) => explain::explain(&args).await,
             Command::Node(args) => node::node(&args).await,
+            Command::Malformed(args) => malformed::malformed(&args).await,
             Command::Watch(args) => watch::watch(&args).await,
             Command::Drain(args) => drain::drain(&args).await,
         }
@@ -191,7 +196,10 @@ mod tests {
             "x explain 10.0.0.0/8 --to 10.0.0.2 --json",
             "x node list --json",
             "x node show node-a --socket /tmp/a.sock",
+            "x malformed",
+            "x malformed 10.0.0.2 --json",
             "x watch --routes",
+            "x watch --neighbors --json",
             "x drain",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

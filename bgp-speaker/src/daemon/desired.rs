@@ -10,7 +10,7 @@ use super::handover::{self, Change, End, Handover, Seen};
 use crate::cluster::etcd::{IsOurs, Registration};
 use crate::cluster::registry::{NodeRecord, node_key};
 use crate::config::{Announcement, NeighborId, NeighborRef, SpeakerConfig, Step, resolve};
-use crate::speaker::{ApplyError, QueryError, SpeakerHandle};
+use crate::speaker::{ApplyError, ChangeError, SpeakerHandle};
 use crate::view::{HandoverView, PlanView};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,7 @@ pub(crate) enum DesiredError {
     #[error(transparent)]
     Apply(#[from] ApplyError),
     #[error(transparent)]
-    Query(#[from] QueryError),
+    Change(#[from] ChangeError),
 }
 
 impl Desired {
@@ -198,10 +198,10 @@ impl Desired {
     }
 
     async fn seen(&self, handover: &Handover) -> Result<Seen, DesiredError> {
-        let mut seen = Seen::of(&self.handle.neighbors().await.map_err(QueryError::from)?);
+        let mut seen = Seen::of(&self.handle.neighbors().await.map_err(ApplyError::from)?);
         let covered = handover.to_be_covered();
         if !covered.is_empty() {
-            seen.sole_routes = self.handle.sole_routes(covered).await.map_err(QueryError::from)?;
+            seen.sole_routes = self.handle.sole_routes(covered).await.map_err(ApplyError::from)?;
         }
         Ok(seen)
     }

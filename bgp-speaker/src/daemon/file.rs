@@ -11,6 +11,7 @@ mod effective_filters;
 mod etcd_section;
 mod filters;
 mod identity;
+mod kernel_import;
 mod nearest;
 mod problem;
 mod reader;
@@ -28,7 +29,7 @@ pub(crate) use values::prefix_from_text;
 
 use super::Program;
 use super::advice::io_text;
-use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, FibRules, GracefulRestartConfig, SpeakerConfig};
+use crate::config::{DEFAULT_ASN, DEFAULT_HOLD_TIME_SECS, GracefulRestartConfig, SpeakerConfig};
 use reader::{Reader, Section};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -125,7 +126,7 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
     let filters = filters::read(&mut root);
     let filter_names = filters.keys().map(String::as_str).collect();
     let mut sessions = sessions::Sessions::new(reader, &surroundings.directory, filter_names);
-    let (fib, pools) = root.section("fib").map(daemon_sections::read_fib).unzip();
+    let (fib, fib_rules) = root.section("fib").map(daemon_sections::read_fib).unzip();
     let speaker = SpeakerConfig {
         asn: root.read("asn", values::asn).unwrap_or(DEFAULT_ASN),
         router_id,
@@ -140,7 +141,8 @@ fn read(reader: &Reader<'_>, table: &DeTable<'_>, surroundings: &Surroundings) -
         listen_ranges: sessions.listen_ranges(root.sections("listen_ranges")),
         announcements: announce::read(reader, root.section("announce")),
         filters: filters.clone(),
-        fib_rules: FibRules { pools: pools.unwrap_or_default(), ..FibRules::default() },
+        fib_rules: fib_rules.unwrap_or_default(),
+        kernel_import: root.section("kernel_import").map(kernel_import::read),
         leaving: BTreeSet::new(),
     };
     let config = FileConfig {

@@ -97,11 +97,18 @@ pub(crate) enum Align {
 pub(crate) struct Table {
     titles: Vec<(&'static str, Align)>,
     rows: Vec<Vec<(String, Colour)>>,
+    /// What went before was so wide.
+    least: Vec<usize>,
 }
 
 impl Table {
     pub(crate) fn new(titles: Vec<(&'static str, Align)>) -> Self {
-        Self { titles, rows: Vec::new() }
+        Self { titles, rows: Vec::new(), least: Vec::new() }
+    }
+
+    /// More of a table whose titles have been shown: its columns are as wide, if not wider.
+    pub(crate) fn continuing(self, least: Vec<usize>) -> Self {
+        Self { least, ..self }
     }
 
     /// Adds a row; missing cells are empty.
@@ -111,11 +118,19 @@ impl Table {
 
     /// All lines, titles first, each with its end.
     pub(crate) fn render(&self, colours: bool) -> String {
+        let titles = self.titles.iter().map(|(title, _)| ((*title).to_owned(), Colour::Title)).collect();
+        self.lines(std::iter::once(&titles).chain(&self.rows), colours)
+    }
+
+    /// The rows alone.
+    pub(crate) fn render_rows(&self, colours: bool) -> String {
+        self.lines(&self.rows, colours)
+    }
+
+    fn lines<'a>(&self, rows: impl IntoIterator<Item = &'a Vec<(String, Colour)>>, colours: bool) -> String {
         let widths = self.widths();
         let mut text = String::new();
-        let titles: Vec<_> =
-            self.titles.iter().map(|(title, _)| ((*title).to_owned(), Colour::Title)).collect();
-        for row in std::iter::once(&titles).chain(&self.rows) {
+        for row in rows {
             let mut line = String::new();
             for (index, (width, (_, align))) in widths.iter().zip(&self.titles).enumerate() {
                 let (cell, colour) =
@@ -136,8 +151,12 @@ impl Table {
         text
     }
 
-    fn widths(&self) -> Vec<usize> {
+    /// Of the columns, as shown.
+    pub(crate) fn widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self.titles.iter().map(|(title, _)| title.chars().count()).collect();
+        for (width, least) in widths.iter_mut().zip(&self.least) {
+            *width = (*width).max(*least);
+        }
         for row in &self.rows {
             for (width, (cell, _)) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());

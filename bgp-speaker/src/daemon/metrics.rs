@@ -112,6 +112,13 @@ impl Page {
             &["to", "reason"],
             pairs(&metrics.transitions),
         )?;
+        let refused = &metrics.refused_connections;
+        self.counters(
+            "bgp_refused_connections_total",
+            "Connections from addresses that may not connect, or not now.",
+            &["reason"],
+            refused.iter().map(|(reason, count)| (vec![reason.as_str()], *count)),
+        )?;
         self.gauge(
             "bgp_slow_sessions",
             "Sessions that read too slowly for the shared stream.",
@@ -151,10 +158,18 @@ impl Page {
             "Routes that the kernel does not hold as wanted.",
             divergent as u64,
         )?;
-        let results = [("ok", fib.operations_ok), ("failed", fib.operations_failed)];
-        let results = results.into_iter().map(|(result, count)| (vec!["all", result], count));
-        self.counters("fib_operations_total", "Requests to the kernel.", &["op", "result"], results)?;
-        let resyncs = [(vec!["all"], fib.resyncs)];
+        self.counters(
+            "fib_operations_total",
+            "Requests to the kernel.",
+            &["op", "result"],
+            pairs(&fib.operations),
+        )?;
+        self.durations(
+            "fib_batch_seconds",
+            "Batches of requests, from the first to the kernel's last answer.",
+            &fib.batch_seconds,
+        )?;
+        let resyncs = fib.resyncs_by_reason.iter().map(|(reason, count)| (vec![reason.as_str()], *count));
         self.counters("fib_resyncs_total", "How often our routes were read back.", &["reason"], resyncs)?;
         let repaired =
             IntCounter::new("fib_repaired_total", "Routes of ours that others changed, put back.")?;
@@ -247,8 +262,11 @@ mod tests {
     use crate::daemon::cluster::Problems;
     use std::sync::Arc;
 
+    fn count(a: &str, b: &str, n: u64) -> (String, String, u64) {
+        (a.to_owned(), b.to_owned(), n)
+    }
+
     fn metrics() -> MetricsView {
-        let count = |a: &str, b: &str, n| (a.to_owned(), b.to_owned(), n);
         MetricsView {
             sessions: [("Established".to_owned(), 3)].into(),
             session_up: [("10.0.0.2".to_owned(), true), ("fd00::2".to_owned(), false)].into(),
@@ -260,6 +278,7 @@ mod tests {
             memory_bytes: vec![("prefixes".to_owned(), 4096)],
             update_groups: 2,
             slow_sessions: 1,
+            refused_connections: [("unknown-peer".to_owned(), 4)].into(),
             ready: true,
             decision_seconds: DurationsView {
                 buckets: vec![(0.001, 3), (0.01, 5)],
@@ -277,7 +296,10 @@ mod tests {
             installed: 8,
             pending: 2,
             operations_ok: 9,
+            operations: vec![count("set_route", "ok", 9), count("delete_route", "failed", 2)],
+            batch_seconds: DurationsView { buckets: vec![(0.001, 3)], count: 4, sum_secs: 0.5 },
             resyncs: 1,
+            resyncs_by_reason: [("overrun".to_owned(), 1), ("audit".to_owned(), 0)].into(),
             ..FibView::default()
         };
         let invalid = |(kind, key)| Problem::new(kind, key, "");
@@ -311,9 +333,15 @@ mod tests {
             "bgp_propagation_seconds_count 0",
             "fib_routes{state=\"installed\"} 8",
             "fib_divergent_routes 2",
-            "fib_operations_total{op=\"all\",result=\"ok\"} 9",
-            "fib_operations_total{op=\"all\",result=\"failed\"} 0",
-            "fib_resyncs_total{reason=\"all\"} 1",
+            "fib_operations_total{op=\"set_route\",result=\"ok\"} 9",
+            "fib_operations_total{op=\"delete_route\",result=\"failed\"} 2",
+            "fib_batch_seconds_bucket{le=\"0.001\"} 3",
+            "fib_batch_seconds_bucket{le=\"+Inf\"} 4",
+            "fib_batch_seconds_sum 0.5",
+            "fib_batch_seconds_count 4",
+            "fib_resyncs_total{reason=\"overrun\"} 1",
+            "fib_resyncs_total{reason=\"audit\"} 0",
+            "bgp_refused_connections_total{reason=\"unknown-peer\"} 4",
             "fib_repaired_total 0",
             "cluster_datastore_up 1",
             "cluster_revision 17",

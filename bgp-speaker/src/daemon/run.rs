@@ -8,6 +8,7 @@ use super::bird_status::BirdServer;
 use super::cli::Failure;
 use super::cluster::{Model, Sources};
 use super::desired::{Desired, DesiredError};
+use super::events::{self, EventHub};
 use super::file::{EtcdModel, FibSection, FileConfig, FileError};
 use crate::config::SpeakerConfig;
 use crate::engine::StartKind;
@@ -85,6 +86,8 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     let speaker = start_speaker(program, &config, &base).await?;
     let socket = config.admin.socket.display().to_string();
 
+    let events = Arc::<EventHub>::default();
+    let feeding = tokio::spawn(events::feed(events.clone(), speaker.handle()));
     let (drain, mut drains) = mpsc::channel(1);
     let (stop_server, stop) = watch::channel(false);
     let admin = Arc::new(Admin {
@@ -93,6 +96,7 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
         per_neighbor_metrics: config.admin.per_neighbor_metrics,
         desired: Mutex::new(Desired::new(program, path, speaker.handle(), config, model, base)),
         drain,
+        events: events.clone(),
     });
     admin.desired.lock().await.register();
     let handing_over = tokio::spawn(hand_over(admin.clone()));
@@ -110,6 +114,8 @@ async fn start_and_serve(program: Program, path: Option<PathBuf>) -> Result<(), 
     }
     let result = finish(speaker, end).await;
     telling.abort();
+    // Whoever follows what happens is told of the end; the speaker's has begun it.
+    let _ = feeding.await;
     // Whoever asked for the drain still gets its answer.
     let _ = stop_server.send(true);
     let _ = serving.await;

@@ -1,9 +1,10 @@
 //! Paths of the table as the decision process sees them.
 
-use super::decision::{Candidate, CandidateOrigin, ranking, select_best};
+use super::decision::{Candidate, CandidateOrigin, equally_good, ranking, select_best};
 use super::peer::SourceInfo;
 use super::readvertise::Relation;
-use super::rib::{AttrTable, Path, Source};
+use super::rib::{AttrTable, Path, PrefixId, Rib, Source};
+use bgp_proto::NextHop;
 
 /// One path.
 #[inline]
@@ -21,6 +22,29 @@ pub fn select(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> usiz
     select_best(&candidates).map_or(0, |selected| selected.index)
 }
 
+/// The next hops of a prefix's paths that are as good as the best one, except for its own, `best`; the next best first.
+/// Several reflectors tell of one next hop, which is there once.
+pub fn other_next_hops(
+    rib: &Rib,
+    attrs: &AttrTable,
+    sources: &[SourceInfo],
+    id: PrefixId,
+    best: NextHop,
+) -> Vec<NextHop> {
+    let others = rib.paths(id).skip(1).map(|(path, _)| attrs.set(path.attr).next_hop);
+    if !others.flatten().any(|next_hop| next_hop != best) {
+        return Vec::new();
+    }
+    let paths: Vec<Path> = rib.paths(id).map(|(path, _)| path).collect();
+    let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
+    let mut next_hops: Vec<NextHop> = Vec::new();
+    for index in equally_good(&candidates) {
+        let next_hop = attrs.set(paths[index].attr).next_hop;
+        next_hops.extend(next_hop.filter(|new| *new != best && !next_hops.contains(new)));
+    }
+    next_hops
+}
+
 /// All paths of one prefix, the best first.
 pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> Vec<Path> {
     let candidates: Vec<Candidate> = paths.iter().map(|path| candidate(attrs, sources, path)).collect();
@@ -29,8 +53,12 @@ pub fn best_first(attrs: &AttrTable, sources: &[SourceInfo], paths: &[Path]) -> 
 
 #[inline]
 fn origin_of(sources: &[SourceInfo], source: Source) -> CandidateOrigin {
-    if source == Source::LOCAL {
-        return CandidateOrigin::Local;
+    match source {
+        Source::LOCAL => return CandidateOrigin::Local,
+        Source::NETWORK => return CandidateOrigin::Network,
+        Source::ELEVATED => return CandidateOrigin::Kernel { is_elevated: true },
+        Source::KERNEL => return CandidateOrigin::Kernel { is_elevated: false },
+        _ => {}
     }
     let info = &sources[source.0 as usize];
     CandidateOrigin::Peer {

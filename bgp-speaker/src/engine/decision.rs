@@ -5,7 +5,8 @@
 //! any order of candidates gives the same winner, and the step that left one alone says why.
 //!
 //! Differences from the letter of the RFC, all customary: an absent LOCAL_PREF counts as 100; what we
-//! originate wins before anything is compared; the ORIGINATOR_ID stands in for the BGP Identifier, and the
+//! originate wins before anything is compared, and a route that another program has put into the kernel loses,
+//! unless it is elevated: then LOCAL_PREF decides; the ORIGINATOR_ID stands in for the BGP Identifier, and the
 //! CLUSTER_LIST length is compared before the peer address (RFC 4456 §9). The interior cost to the next
 //! hop (step e) is equal for all: on the networks this is made for every next hop is one link away.
 
@@ -32,6 +33,13 @@ pub struct Candidate {
 pub enum CandidateOrigin {
     /// We originate it.
     Local,
+    /// It is the network of one of our interfaces.
+    Network,
+    /// Another program has put it into the kernel.
+    Kernel {
+        /// With a higher priority than normal.
+        is_elevated: bool,
+    },
     /// A neighbour.
     Peer {
         /// Of another AS?
@@ -50,8 +58,8 @@ pub enum CandidateOrigin {
 pub enum DecisionStep {
     /// There was no other.
     OnlyPath,
-    /// We originate it.
-    Local,
+    /// Our own network or announcement wins, and what is only in the kernel loses.
+    SourceKind,
     /// §9.1.1: higher LOCAL_PREF.
     LocalPref,
     /// §9.1.2.2 a: shorter AS_PATH.
@@ -78,8 +86,12 @@ impl fmt::Display for DecisionStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DecisionStep::OnlyPath => "being the only path",
-            DecisionStep::Local => "being originated here",
-            DecisionStep::LocalPref => "LOCAL_PREF (the higher one wins)",
+            DecisionStep::SourceKind => {
+                "where it is from (own networks and announcements win over neighbours, they over the kernel)"
+            }
+            DecisionStep::LocalPref => {
+                "LOCAL_PREF (the higher one wins, a neighbour's of equals with the kernel)"
+            }
             DecisionStep::AsPathLength => "the length of AS_PATH (the shorter one wins)",
             DecisionStep::Origin => "ORIGIN (IGP wins over EGP over incomplete)",
             DecisionStep::Med => "MULTI_EXIT_DISC (the lower one wins among paths from one AS)",
@@ -143,6 +155,17 @@ pub fn ranking(candidates: &[Candidate]) -> Vec<usize> {
     ranked
 }
 
+/// Those that packets may be shared among: what is left when all that makes one path better than another has been
+/// compared, and mere tie-breakers are to come (those after [`DecisionStep::External`]). The best comes first.
+pub fn equally_good(candidates: &[Candidate]) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..candidates.len()).collect();
+    for step in steps().take_while(|step| *step <= DecisionStep::External) {
+        eliminate(step, candidates, &mut left);
+    }
+    left.sort_by_cached_key(|&i| AFTER_MED.map(|step| rank(step, &candidates[i])));
+    left
+}
+
 /// The step by which each candidate lost; `None` for the best.
 pub fn losses(candidates: &[Candidate]) -> Vec<Option<DecisionStep>> {
     let mut losses = vec![None; candidates.len()];
@@ -160,7 +183,8 @@ pub fn losses(candidates: &[Candidate]) -> Vec<Option<DecisionStep>> {
 /// Before MED, each step compares all paths alike: who loses to the best there can win nothing further down, and who
 /// wins there leaves nobody beside it.
 pub fn beats(new: &Candidate, best: &Candidate) -> Option<bool> {
-    if new.origin == CandidateOrigin::Local || best.origin == CandidateOrigin::Local {
+    let is_learned = |candidate: &Candidate| matches!(candidate.origin, CandidateOrigin::Peer { .. });
+    if !is_learned(new) || !is_learned(best) {
         return None;
     }
     let key = |record: &AttrRecord| (Reverse(record.local_pref), record.as_path_len, record.origin);
@@ -171,7 +195,7 @@ pub fn beats(new: &Candidate, best: &Candidate) -> Option<bool> {
 }
 
 const BEFORE_MED: [DecisionStep; 4] =
-    [DecisionStep::Local, DecisionStep::LocalPref, DecisionStep::AsPathLength, DecisionStep::Origin];
+    [DecisionStep::SourceKind, DecisionStep::LocalPref, DecisionStep::AsPathLength, DecisionStep::Origin];
 const AFTER_MED: [DecisionStep; 6] = [
     DecisionStep::External,
     DecisionStep::RouterId,
@@ -198,8 +222,17 @@ fn eliminate(step: DecisionStep, candidates: &[Candidate], left: &mut Vec<usize>
 fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
     let record = candidate.record;
     match (step, candidate.origin) {
-        (DecisionStep::Local, origin) => u128::from(origin != CandidateOrigin::Local),
-        (DecisionStep::LocalPref, _) => u128::from(u32::MAX - record.local_pref),
+        (DecisionStep::SourceKind, CandidateOrigin::Network) => 0,
+        (DecisionStep::SourceKind, CandidateOrigin::Local) => 1,
+        (
+            DecisionStep::SourceKind,
+            CandidateOrigin::Peer { .. } | CandidateOrigin::Kernel { is_elevated: true },
+        ) => 2,
+        (DecisionStep::SourceKind, CandidateOrigin::Kernel { is_elevated: false }) => 3,
+        (DecisionStep::LocalPref, origin) => {
+            let is_kernel = matches!(origin, CandidateOrigin::Kernel { .. });
+            u128::from(u32::MAX - record.local_pref) << 1 | u128::from(is_kernel)
+        }
         (DecisionStep::AsPathLength, _) => u128::from(record.as_path_len),
         (DecisionStep::Origin, _) => u128::from(record.origin),
         (DecisionStep::ClusterListLength, _) => u128::from(record.cluster_list_len),
@@ -213,7 +246,8 @@ fn rank(step: DecisionStep, candidate: &Candidate) -> u128 {
             IpAddr::V6(v6) => u128::from(v6),
         },
         (DecisionStep::PeerPort, CandidateOrigin::Peer { port, .. }) => u128::from(port),
-        (DecisionStep::OnlyPath | DecisionStep::Med, _) | (_, CandidateOrigin::Local) => 0,
+        (DecisionStep::OnlyPath | DecisionStep::Med, _)
+        | (_, CandidateOrigin::Local | CandidateOrigin::Network | CandidateOrigin::Kernel { .. }) => 0,
     }
 }
 
@@ -285,7 +319,27 @@ mod tests {
             change(&mut changed);
             (changed, peer(2, false), 0)
         };
-        assert_wins(DecisionStep::Local, (record(), CandidateOrigin::Local, 0), with(|r| r.local_pref = 900));
+        assert_wins(
+            DecisionStep::SourceKind,
+            (record(), CandidateOrigin::Local, 0),
+            with(|r| r.local_pref = 900),
+        );
+        for (winner, loser) in [
+            (CandidateOrigin::Network, CandidateOrigin::Local),
+            (CandidateOrigin::Local, CandidateOrigin::Kernel { is_elevated: true }),
+            (peer(9, false), CandidateOrigin::Kernel { is_elevated: false }),
+            (CandidateOrigin::Kernel { is_elevated: true }, CandidateOrigin::Kernel { is_elevated: false }),
+        ] {
+            let mut higher = with(|r| r.local_pref = 900);
+            higher.1 = loser;
+            assert_wins(DecisionStep::SourceKind, (record(), winner, 0), higher);
+        }
+        // Of equal priorities a neighbour's, though its path is longer.
+        let elevated = (record(), CandidateOrigin::Kernel { is_elevated: true }, 0);
+        assert_wins(DecisionStep::LocalPref, with(|r| r.as_path_len = 9), elevated);
+        let mut elevated = with(|r| r.local_pref = 101);
+        elevated.1 = CandidateOrigin::Kernel { is_elevated: true };
+        assert_wins(DecisionStep::LocalPref, elevated, with(|r| r.as_path_len = 1));
         assert_wins(DecisionStep::LocalPref, with(|r| r.local_pref = 101), with(|r| r.as_path_len = 1));
         assert_wins(DecisionStep::AsPathLength, with(|r| r.as_path_len = 1), base);
         assert_wins(DecisionStep::Origin, base, with(|r| r.origin = 1));
@@ -327,6 +381,34 @@ mod tests {
             [Some(DecisionStep::RouterId), Some(DecisionStep::LocalPref), Some(DecisionStep::Med), None];
         assert_eq!(losses(&candidates), expected);
         assert_eq!(losses(&candidates[..1]), [None]);
+    }
+
+    #[test]
+    fn paths_are_equally_good_until_the_tie_breakers() {
+        let with = |change: fn(&mut AttrRecord), last, is_external| {
+            let mut record = record();
+            change(&mut record);
+            Candidate { record, origin: peer(last, is_external), path_id: 0 }
+        };
+        // Another router, another AS, a longer way through reflectors: all the same.
+        let equal = [
+            with(|_| (), 9, true),
+            with(|r| (r.neighbor_as, r.med) = (Some(Asn(65002)), 3), 5, true),
+            with(|r| r.cluster_list_len = 2, 1, true),
+        ];
+        assert_eq!(equally_good(&equal), [2, 1, 0], "in the order of the tie-breakers");
+        for worse in [
+            with(|r| r.local_pref = 99, 1, true),
+            with(|r| r.as_path_len = 3, 1, true),
+            with(|r| r.origin = 1, 1, true),
+            with(|r| r.med = 1, 1, true),
+            with(|_| (), 1, false),
+        ] {
+            let candidates: Vec<Candidate> = [worse].into_iter().chain(equal.clone()).collect();
+            assert_eq!(equally_good(&candidates), [3, 2, 1], "{:?}", candidates[0]);
+        }
+        let local = Candidate { record: record(), origin: CandidateOrigin::Local, path_id: 0 };
+        assert_eq!(equally_good(&[equal[0].clone(), local]), [1]);
     }
 
     #[test]

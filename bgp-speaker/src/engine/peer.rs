@@ -1,5 +1,6 @@
 //! A neighbour: up to two connections, back-off, and what graceful restart keeps of it. One per address and port.
 
+use super::backoff::{Backoff, Outlook};
 use super::collision::Direction;
 use super::conn::ConnId;
 use super::message_counts::MessageCounts;
@@ -15,27 +16,8 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A session that lasted this long was worth its while: the next retry comes soon again.
 const BACKOFF_FORGET: Duration = Duration::from_secs(30);
-/// A neighbour that has reset the session is back at once, but one that does so all the time is not hurried.
-const BACKOFF_AFTER_RESET: Duration = Duration::from_secs(1);
-
-/// What the end of a session, or of an attempt, says of the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prospect {
-    /// Nothing.
-    Unknown,
-    /// The neighbour has only reset it.
-    Reset,
-    /// One side's OPEN was not what the other one expected: so it will be the next time, unless somebody changes a
-    /// configuration. Where one has just changed, the other side's is about to.
-    Refused,
-    /// It will end the same way again.
-    Same,
-}
-
 /// What the tables need to know of a source of paths. Indexed by [`Source`].
 #[derive(Clone, Copy, Debug)]
 pub struct SourceInfo {
@@ -54,7 +36,7 @@ pub struct SourceInfo {
 }
 
 impl SourceInfo {
-    /// A peer of which nothing is known yet; also what stands in the place of [`Source::LOCAL`].
+    /// A peer of which nothing is known yet; also what stands in the place of our own sources.
     pub fn new(id: NeighborId) -> Self {
         Self {
             relation: Relation::NonClient,
@@ -152,6 +134,8 @@ pub struct Peer {
     pub messages_received: MessageCounts,
     /// Messages sent, or queued.
     pub messages_sent: MessageCounts,
+    /// Messages received that were not as they should be.
+    pub malformed_count: u64,
     backoff: Backoff,
 }
 
@@ -165,7 +149,7 @@ impl Peer {
         seed: u64,
         now: MonoTime,
     ) -> Self {
-        let seed = seed ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = seed ^ u64::from(source.0 - Source::KERNEL.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let connection = |salt: u32| Connection {
             session: Session::new((seed as u32) ^ salt | 1),
             conn: None,
@@ -188,7 +172,8 @@ impl Peer {
             mistaken_at: None,
             messages_received: MessageCounts::default(),
             messages_sent: MessageCounts::default(),
-            backoff: Backoff { next: BACKOFF_MIN, random: seed | 1 },
+            malformed_count: 0,
+            backoff: Backoff::new(seed),
         }
     }
 
@@ -246,58 +231,26 @@ impl Peer {
         (at >= since).then(|| at.since(since))
     }
 
-    /// Its session is to come up anew with another configuration: what failed before may work now.
-    pub fn note_change(&mut self, now: MonoTime) {
+    /// Plans an attempt for now, if we are to connect, with another configuration: what failed before may work now.
+    pub fn connect_soon(&mut self, now: MonoTime) {
         self.changed_at = now;
-        self.backoff.next = BACKOFF_MIN;
+        self.backoff.forget();
+        if self.connects() {
+            self.retry_at = Some(now);
+        }
     }
 
-    /// Plans the next attempt, and says when: longer each time, until a session lasted.
-    pub fn schedule_retry(&mut self, now: MonoTime, prospect: Prospect) -> MonoTime {
-        let has_lasted = |established: &Established| now.since(established.since) >= BACKOFF_FORGET;
+    /// Plans the next attempt, and says when: longer each time, until a session has lasted, or was only reset.
+    pub fn schedule_retry(&mut self, now: MonoTime, outlook: Outlook) -> MonoTime {
+        if self.established.as_ref().is_some_and(|established| now.since(established.since) >= BACKOFF_FORGET)
+        {
+            self.backoff.forget();
+        }
+        // The other side's configuration is about to change, where ours just has.
         let is_new = now.since(self.changed_at) < BACKOFF_FORGET;
-        let next = self.backoff.next;
-        self.backoff.next = match prospect {
-            Prospect::Same => BACKOFF_MAX,
-            Prospect::Refused if !is_new => BACKOFF_MAX,
-            Prospect::Reset => next.min(BACKOFF_AFTER_RESET),
-            _ if self.established.as_ref().is_some_and(has_lasted) => BACKOFF_MIN,
-            Prospect::Refused | Prospect::Unknown => next,
-        };
-        let at = now + self.backoff.next_delay();
+        let outlook = if outlook == Outlook::Refused && is_new { Outlook::Unknown } else { outlook };
+        let at = now + self.backoff.next_delay(outlook);
         self.retry_at = Some(at);
         at
-    }
-}
-
-/// Doubling delay with jitter, from half a second to half a minute.
-#[derive(Debug)]
-struct Backoff {
-    next: Duration,
-    random: u64,
-}
-
-impl Backoff {
-    /// Between 75% and 125% of the present step.
-    fn next_delay(&mut self) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let delay = self.next.mul_f64(0.75 + (self.random % 1000) as f64 / 2000.0);
-        self.next = (self.next * 2).min(BACKOFF_MAX);
-        delay
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_come_less_and_less_often_but_at_least_every_half_minute_or_so() {
-        let mut backoff = Backoff { next: BACKOFF_MIN, random: 7 };
-        let delays: Vec<_> = (0..10).map(|_| backoff.next_delay()).collect();
-        assert!(delays[0] < Duration::from_secs(1), "{delays:?}");
-        assert!(delays[9] >= Duration::from_secs(22) && delays[9] <= Duration::from_secs(38), "{delays:?}");
     }
 }

@@ -45,20 +45,16 @@ pub struct FilterRoute<'a> {
     pub prefix: IpNet,
     /// As they are in the tables, or were received.
     pub attributes: &'a PathAttributes,
-    /// `None`: we originate it.
+    /// `None`: we are it.
     pub next_hop: Option<NextHop>,
-    /// Who told us; `None`: we originate it.
+    /// Where it is from.
+    pub source: RouteSource,
+    /// Who told us, if somebody did.
     pub neighbor: Option<IpAddr>,
-    /// Where it leads out, if we originate it because of a route in the kernel.
+    /// Where it leads out, if it is in the kernel.
     pub interface: Option<&'a str>,
     /// What the session is.
     pub session: SessionKind,
-}
-
-impl FilterRoute<'_> {
-    fn source(&self) -> RouteSource {
-        if self.neighbor.is_none() { RouteSource::Local } else { RouteSource::Peers }
-    }
 }
 
 /// A rule by its place: which filter of the policy, which rule of the filter.

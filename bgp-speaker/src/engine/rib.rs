@@ -25,13 +25,27 @@ pub use prefixes::{PrefixId, PrefixTable};
 use hashbrown::HashSet;
 use holdings::Holdings;
 
-/// Where a path came from: a peer's slot, or ourselves.
+/// Where a path came from: a peer's slot, or one of our own sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(pub u32);
 
 impl Source {
     /// What we originate.
     pub const LOCAL: Source = Source(0);
+    /// The networks of our interfaces.
+    pub const NETWORK: Source = Source(1);
+    /// Routes of other programs in the kernel that are elevated above the normal priority.
+    pub const ELEVATED: Source = Source(2);
+    /// The other routes of other programs in the kernel.
+    pub const KERNEL: Source = Source(3);
+    /// Peers have slots from this on.
+    pub const FIRST_PEER: Source = Source(4);
+
+    /// Is it one of our own, and not a peer?
+    #[inline]
+    pub fn is_own(self) -> bool {
+        self < Source::FIRST_PEER
+    }
 }
 
 /// One path of one prefix.

@@ -8,25 +8,30 @@ mod explain;
 mod flush;
 mod import;
 mod import_filter;
+mod kernel;
 mod neighbors;
 mod sessions;
+mod tables;
 mod views;
 
 use super::collision::Direction;
 use super::conn::{Conn, ConnId};
 use super::deadlines::{Deadlines, Owner};
+use super::malformed::{MalformedLog, Problem};
 use super::peer::{Peer, SourceInfo};
 use super::rib::{AttrTable, Batch, Change, LoopIdentity, PrefixId, Rib, Source};
 use super::session::Action;
+use super::session_change::{SessionChange, SessionChangeKind};
 use super::time::MonoTime;
 use super::update_group::{SLOW_LOG_BYTES, UpdateGroup};
 use crate::config::{Family, NeighborId, Secret, SpeakerConfig, diff};
+use crate::engine::kernel::KernelTable;
 use crate::engine::message_counts::MessageCounts;
 use bytes::BytesMut;
 use convergence::Convergence;
 pub use convergence::StartKind;
 use flush::WALK_IDS;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -58,7 +63,7 @@ pub struct ConnectTarget {
     pub ttl_security: Option<u8>,
 }
 
-/// A best path that changed, for subscribers. What is told is the latest state, not each step.
+/// A prefix whose best path has changed, or what is as good, for subscribers. What is told is the latest state, not each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RouteChange {
     /// Of the prefix.
@@ -94,6 +99,31 @@ pub enum RefusedConnection {
     /// We are on our way out.
     #[error("the speaker is stopping")]
     Stopping,
+    /// It comes from farther away than its neighbour may be (RFC 5082).
+    #[error(
+        "ttl_security wants a TTL of at least {least}, and it came with {}: has the neighbour set it too?",
+        .ttl.map_or("an unknown one".to_owned(), |ttl| ttl.to_string())
+    )]
+    TooFar {
+        /// As the connection came, if that is known.
+        ttl: Option<u8>,
+        /// The least that will do.
+        least: u8,
+    },
+}
+
+impl RefusedConnection {
+    /// A short constant name, for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            RefusedConnection::UnknownPeer => "unknown-peer",
+            RefusedConnection::Disabled => "disabled",
+            RefusedConnection::RangeFull => "range-full",
+            RefusedConnection::AlreadyConnected => "already-connected",
+            RefusedConnection::Stopping => "stopping",
+            RefusedConnection::TooFar { .. } => "too-far",
+        }
+    }
 }
 
 /// One speaker.
@@ -116,6 +146,7 @@ pub struct Engine {
     next_conn: u64,
     attrs: AttrTable,
     ribs: [Rib; Family::ALL.len()],
+    kernel: KernelTable,
     /// Routes of the UPDATEs that are being handled; empty between calls.
     incoming: [Batch; Family::ALL.len()],
     groups: Vec<Option<UpdateGroup>>,
@@ -135,8 +166,13 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     writable: VecDeque<ConnId>,
     route_changes: Vec<RouteChange>,
+    /// Prefixes with several next hops, by family; only where routes may have them.
+    shared: [HashSet<PrefixId>; Family::ALL.len()],
     convergence: Convergence,
     counters: Counters,
+    malformed: MalformedLog,
+    /// `None`: nobody follows them.
+    session_changes: Option<VecDeque<SessionChange>>,
     /// Reused between calls.
     scratch: Scratch,
 }
@@ -154,6 +190,8 @@ struct Scratch {
     actions: Vec<Action>,
     changes: Vec<Change>,
     attributes: Vec<u8>,
+    /// Of the UPDATE that is being handled.
+    problems: Vec<Problem>,
     encoded: BytesMut,
 }
 
@@ -166,16 +204,19 @@ impl Engine {
             seed,
             started: now,
             stopping: false,
-            peers: vec![None],
+            peers: own_sources().map(|_| None).collect(),
             free_slots: VecDeque::new(),
             left_slots: Vec::new(),
-            sources: vec![SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())],
+            sources: own_sources()
+                .map(|_| SourceInfo::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()))
+                .collect(),
             by_id: BTreeMap::new(),
             range_members: BTreeMap::new(),
             conns: HashMap::new(),
             next_conn: 1,
             attrs: AttrTable::default(),
             ribs: [Rib::new(4), Rib::new(16)],
+            kernel: KernelTable::default(),
             incoming: Default::default(),
             groups: Vec::new(),
             slow_log_bytes: SLOW_LOG_BYTES,
@@ -190,8 +231,11 @@ impl Engine {
             effects: VecDeque::new(),
             writable: VecDeque::new(),
             route_changes: Vec::new(),
+            shared: Default::default(),
             convergence: Convergence::new(start, now, config.graceful_restart.selection_deferral),
             counters: Counters::default(),
+            malformed: MalformedLog::default(),
+            session_changes: None,
             scratch: Scratch::default(),
             config: SpeakerConfig {
                 neighbors: BTreeMap::new(),
@@ -232,7 +276,7 @@ impl Engine {
         self.conns.get(&id).is_some_and(|conn| conn.io_slices(out))
     }
 
-    /// The hops that a connection's neighbour is expected to be away, if that is to be checked (RFC 5082).
+    /// The hops that a connection's neighbour may be away, if that is to be checked (RFC 5082).
     pub fn ttl_security(&self, id: ConnId) -> Option<u8> {
         let source = self.conns.get(&id)?.source;
         self.peer(source)?.options().ttl_security
@@ -248,6 +292,32 @@ impl Engine {
     /// Best paths that changed since the last call, each at most once per flush.
     pub fn take_route_changes(&mut self) -> Vec<RouteChange> {
         std::mem::take(&mut self.route_changes)
+    }
+
+    /// Whether somebody follows what happens to sessions; if so, [`Engine::poll_session_change`] is to be drained.
+    pub fn tell_session_changes(&mut self, is_followed: bool) {
+        if is_followed {
+            self.session_changes.get_or_insert_default();
+        } else {
+            self.session_changes = None;
+        }
+    }
+
+    /// The next thing that happened to a session.
+    pub fn poll_session_change(&mut self) -> Option<SessionChange> {
+        self.session_changes.as_mut()?.pop_front()
+    }
+
+    fn note_session_change(&mut self, source: Source, kind: SessionChangeKind) {
+        if self.session_changes.is_none() {
+            return;
+        }
+        let Some(peer) = self.peer(source) else { return };
+        let (id, name, state) = (peer.neighbor.id(), peer.neighbor.name.clone(), peer.state());
+        let neighbor = self.name_of(id);
+        let name = if name.is_empty() { neighbor.clone() } else { name };
+        let change = SessionChange { neighbor, name, state, kind };
+        self.session_changes.iter_mut().for_each(|changes| changes.push_back(change.clone()));
     }
 
     /// When [`Engine::handle_deadline`] wants to be called, at the latest.
@@ -288,6 +358,11 @@ impl Engine {
             self.writable.push_back(id);
         }
     }
+}
+
+/// Slots that are no peer's.
+fn own_sources() -> impl Iterator<Item = u32> {
+    0..Source::FIRST_PEER.0
 }
 
 /// The prefix behind an id.

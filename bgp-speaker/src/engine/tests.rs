@@ -17,6 +17,8 @@ mod explain;
 mod external;
 mod filters;
 mod internal;
+mod kernel;
+mod pages;
 mod random;
 mod reflection;
 mod refresh;

@@ -40,7 +40,8 @@ impl Translator {
 
     /// What a change of the Loc-RIB asks for, if anything.
     pub(super) fn desired(&mut self, change: RouteChange) -> Option<Change> {
-        let (RouteChange::Local { prefix, .. }
+        let (RouteChange::Kernel { prefix }
+        | RouteChange::Local { prefix, .. }
         | RouteChange::Learned { prefix, .. }
         | RouteChange::Withdrawn { prefix }) = change
         else {
@@ -52,10 +53,14 @@ impl Translator {
         }
         let route = match change {
             RouteChange::Local { kind: AnnouncementKind::Block, .. } => self.blackhole(prefix),
-            RouteChange::Learned { next_hop, local_pref, .. } => {
-                self.learned(prefix, gateway(next_hop), local_pref)
+            RouteChange::Learned { next_hop, equal_next_hops, local_pref, .. } => {
+                self.learned(prefix, gateway(next_hop), equal_next_hops, local_pref)
             }
-            RouteChange::Local { .. } | RouteChange::Withdrawn { .. } | RouteChange::Converged => None,
+            // What others have there is not ours to write.
+            RouteChange::Kernel { .. }
+            | RouteChange::Local { .. }
+            | RouteChange::Withdrawn { .. }
+            | RouteChange::Converged => None,
         };
         Some(route.map_or(Change::Remove(prefix), Change::Set))
     }
@@ -66,21 +71,34 @@ impl Translator {
         is_ours.then(|| Route { metric: self.rules.metrics.own(), ..Route::blackhole(block) })
     }
 
-    /// A learned route by the rule for its prefix, unless it stays out of the kernel. `gateway` is as BGP says it.
-    fn learned(&mut self, prefix: IpNet, gateway: IpAddr, local_pref: u32) -> Option<Route> {
+    /// A learned route by the rule for its prefix, unless it stays out of the kernel. `best` is as BGP says it. Of the
+    /// equal ones, those that another program writes routes for are left out.
+    fn learned(
+        &mut self,
+        prefix: IpNet,
+        best: IpAddr,
+        equal: Vec<NextHop>,
+        local_pref: u32,
+    ) -> Option<Route> {
         let rule = self.pools.rule(&prefix);
-        let stays_out = self.is_rejected(&prefix)
-            || self.rules.foreign_next_hops.contains(&gateway)
-            || !self.pools.is_programmed(rule);
-        if stays_out {
+        let is_foreign = |gateway: &IpAddr| self.rules.foreign_next_hops.contains(gateway);
+        if self.is_rejected(&prefix) || is_foreign(&best) || !self.pools.is_programmed(rule) {
             return None;
         }
+        let mut others: Vec<IpAddr> =
+            equal.into_iter().map(gateway).filter(|other| !is_foreign(other)).collect();
+        let next_hops = if others.is_empty() {
+            self.next_hop(rule, best)?
+        } else {
+            others.push(best);
+            NextHopSet::new(others.into_iter().map(|gateway| self.pools.next_hop(rule, gateway))).ok()?
+        };
         let metric = self.rules.metrics.learned(local_pref);
-        Some(Route { metric, ..Route::unicast(prefix, self.next_hops(rule, gateway)?) })
+        Some(Route { metric, ..Route::unicast(prefix, next_hops) })
     }
 
     /// `None` does not happen: one next hop is a set.
-    fn next_hops(&mut self, rule: RuleId, gateway: IpAddr) -> Option<NextHopSet> {
+    fn next_hop(&mut self, rule: RuleId, gateway: IpAddr) -> Option<NextHopSet> {
         if let Some((latest, for_rule, set)) = &self.latest
             && (*latest, *for_rule) == (gateway, rule)
         {
@@ -115,7 +133,14 @@ mod tests {
 
     fn learned(prefix: &str, next_hop: [u8; 4]) -> RouteChange {
         let next_hop = NextHop::V4(next_hop.into());
-        RouteChange::Learned { prefix: net(prefix), next_hop, from: next_hop.addr(), local_pref: 100 }
+        let from = next_hop.addr();
+        RouteChange::Learned {
+            prefix: net(prefix),
+            next_hop,
+            equal_next_hops: Vec::new(),
+            from,
+            local_pref: 100,
+        }
     }
 
     fn block(prefix: &str) -> RouteChange {
@@ -163,6 +188,8 @@ mod tests {
         let route = RouteChange::Local { prefix, kind: AnnouncementKind::Route };
         assert_eq!(translator.desired(route), remove("10.0.0.0/26"));
         assert_eq!(translator.desired(RouteChange::Withdrawn { prefix }), remove("10.0.0.0/26"));
+        // What others have in the kernel is never written back.
+        assert_eq!(translator.desired(RouteChange::Kernel { prefix }), remove("10.0.0.0/26"));
         assert_eq!(translator.desired(RouteChange::Converged), None);
     }
 
@@ -192,6 +219,24 @@ mod tests {
         assert_eq!(translator.desired(learned("10.2.0.0/26", near)), remove("10.2.0.0/26"));
         assert_eq!(translator.desired(block("10.2.0.64/26")), remove("10.2.0.64/26"));
         assert_eq!(translator.desired(learned("10.3.0.0/26", near)), set_recursive("10.3.0.0/26", near));
+    }
+
+    #[test]
+    fn equal_paths_share_packets_except_over_next_hops_that_are_not_ours_to_write() {
+        let mut translator =
+            translator(FibRules { foreign_next_hops: [[10, 0, 0, 3].into()].into(), ..FibRules::default() });
+        let mut shared = |others: &[[u8; 4]]| {
+            let mut change = learned("10.1.0.0/26", [10, 0, 0, 2]);
+            if let RouteChange::Learned { equal_next_hops, .. } = &mut change {
+                equal_next_hops.extend(others.iter().map(|other| NextHop::V4((*other).into())));
+            }
+            told(translator.desired(change))
+        };
+        let both =
+            "10.1.0.0/26 nexthop via 10.0.0.1 recursive weight 1 nexthop via 10.0.0.2 recursive weight 1";
+        assert_eq!(shared(&[[10, 0, 0, 1]]), both);
+        assert_eq!(shared(&[[10, 0, 0, 3], [10, 0, 0, 1]]), both);
+        assert_eq!(shared(&[[10, 0, 0, 3]]), "10.1.0.0/26 via 10.0.0.2 recursive");
     }
 
     #[test]
@@ -238,12 +283,11 @@ mod tests {
             })
         };
         let of_priority = |priority: u32| {
-            let RouteChange::Learned { prefix, next_hop, from, .. } = learned("10.1.0.0/26", [10, 0, 0, 2])
-            else {
-                panic!("a learned route");
-            };
-            let local_pref = crate::config::filter::local_pref_of_priority(priority);
-            RouteChange::Learned { prefix, next_hop, from, local_pref }
+            let mut change = learned("10.1.0.0/26", [10, 0, 0, 2]);
+            if let RouteChange::Learned { local_pref, .. } = &mut change {
+                *local_pref = crate::config::filter::local_pref_of_priority(priority);
+            }
+            change
         };
         let mut translator = Translator::default();
         let host_routes = translator.follow(&rules(RouteMetrics::Priority));

@@ -1,11 +1,11 @@
 //! What the handle asks of the driver.
 
 use crate::config::{NeighborError, NeighborId, NeighborRef, SpeakerConfig, Step};
-use crate::engine::StopMode;
-use crate::speaker::{ApplyError, RouteChange};
-use crate::view::{ExplainView, MetricsView, NeighborView, RouteQuery, RouteView, StatusView};
+use crate::engine::{PageAnswer, PageQuestion, StopMode};
+use crate::speaker::{ApplyError, RouteChange, SpeakerEvent, Ticket};
+use crate::view::{ExplainView, MalformedView, MetricsView, NeighborView, StatusView};
 use ipnet::IpNet;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
 /// Where an answer goes. An asker that has gone away is no error.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -28,16 +28,23 @@ pub(crate) enum Command {
     Change(Edit, Reply<Result<Vec<Step>, ApplyError>>),
     Status(Reply<StatusView>),
     Neighbors(Reply<Vec<NeighborView>>),
-    Routes(Box<RouteQuery>, Reply<Result<(Vec<RouteView>, bool), NeighborError>>),
+    /// A part of a page of routes.
+    Page(PageQuestion, Reply<Result<PageAnswer, NeighborError>>),
     /// Of a prefix, perhaps only towards one neighbour.
     Explain(IpNet, Option<NeighborRef>, Reply<Result<ExplainView, NeighborError>>),
     /// How many prefixes nobody but these tells.
     SoleRoutes(Vec<NeighborId>, Reply<usize>),
     Metrics(Reply<MetricsView>),
+    /// Of all neighbours, or of one.
+    Malformed(Option<NeighborRef>, Reply<Result<Vec<MalformedView>, NeighborError>>),
+    /// What happens from now on.
+    Events(Reply<broadcast::Receiver<SpeakerEvent>>),
     Reset(NeighborRef, Reply<Result<(), NeighborError>>),
     Refresh(NeighborRef, Reply<Result<(), NeighborError>>),
     /// The next route changes of a subscriber, at least one; the first call makes it known.
-    NextRoutes(u64, Reply<Vec<RouteChange>>),
+    NextRoutes(Ticket, Reply<Vec<RouteChange>>),
+    /// A subscriber that knows all that there is.
+    FollowRoutes(Ticket, Reply<()>),
     Unsubscribe(u64),
     Stop(StopMode, Reply<()>),
 }

@@ -14,15 +14,19 @@ use super::clock::Clock;
 use super::command::{Command, Edit, Reply};
 use super::connector;
 use super::durations::Durations;
+#[cfg(feature = "fib")]
+use super::kernel_feed::KernelFeed;
+use super::kernel_feed::{KernelNews, NEWS_MAX};
 use super::listener::{ListenError, Listeners};
 use super::ready::ReadyQueue;
+use super::refusals::Refusals;
 use super::socket::{READ_BUFFER_BYTES, Socket};
 use super::socket_options;
 use super::subscribers::Subscribers;
 use crate::config::{FibRules, SpeakerConfig, Step, StepAction};
 use crate::engine::{ConnId, ConnectTarget, Effect, Engine, MonoTime, StartKind, StopMode};
-use crate::speaker::ApplyError;
-use crate::view::{MetricsView, StatusView};
+use crate::speaker::{ApplyError, SpeakerEvent};
+use crate::view::{KernelImportView, MetricsView, StatusView};
 use hashbrown::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +35,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Input after which the engine works a batch off although more is queued.
@@ -40,6 +44,11 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 const BESIDE_FRESH: Duration = Duration::from_secs(1);
 /// Commands and events taken per turn.
 const MESSAGES_PER_TURN: usize = 256;
+/// How long the start waits for what others have in the kernel. What comes later is announced later.
+#[cfg(feature = "fib")]
+const KERNEL_PATIENCE: Duration = Duration::from_secs(10);
+/// Events that a slow reader may be behind.
+const EVENTS_MAX: usize = 4096;
 /// Bound of the channels towards the driver; whoever finds them full waits.
 pub(crate) const CHANNEL_CAPACITY: usize = 1024;
 
@@ -62,6 +71,9 @@ pub(crate) struct Driver {
     /// Connections that carry their last bytes.
     closing: JoinSet<()>,
     subscribers: Subscribers,
+    refusals: Refusals,
+    /// Whoever follows what happens.
+    events_out: broadcast::Sender<SpeakerEvent>,
     /// For whoever writes routes into the kernel.
     fib_rules: watch::Sender<Arc<FibRules>>,
     ready: Arc<ReadyQueue>,
@@ -75,6 +87,14 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Receiver<Event>,
     events_sender: mpsc::Sender<Event>,
+    kernel_news: mpsc::Receiver<KernelNews>,
+    #[cfg_attr(not(feature = "fib"), allow(dead_code, reason = "keeps the channel open"))]
+    kernel_sender: mpsc::Sender<KernelNews>,
+    kernel_view: KernelImportView,
+    #[cfg(feature = "fib")]
+    kernel_feed: Option<KernelFeed>,
+    #[cfg(feature = "fib")]
+    protocol: u8,
     /// Interface addresses beside a local one, and when the system was asked.
     beside: HashMap<IpAddr, (MonoTime, Vec<IpAddr>)>,
 }
@@ -85,6 +105,9 @@ pub(crate) struct DriverParts {
     pub(crate) seed: u64,
     pub(crate) start: StartKind,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Marks our own routes in the kernel.
+    #[cfg(feature = "fib")]
+    pub(crate) protocol: u8,
 }
 
 impl Driver {
@@ -96,6 +119,7 @@ impl Driver {
         let (events_sender, events) = mpsc::channel(CHANNEL_CAPACITY);
         let mut listeners = Listeners::new(events_sender.clone());
         listeners.apply(&parts.config)?;
+        let (kernel_sender, kernel_news) = mpsc::channel(NEWS_MAX);
         let clock = Clock::start();
         let (fib_rules, _) = watch::channel(Arc::new(parts.config.fib_rules.clone()));
         Ok(Self {
@@ -108,6 +132,8 @@ impl Driver {
             connecting: JoinSet::new(),
             closing: JoinSet::new(),
             subscribers: Subscribers::default(),
+            refusals: Refusals::default(),
+            events_out: broadcast::Sender::new(EVENTS_MAX),
             ready: Arc::default(),
             ready_now: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES + bgp_proto::MAX_EXTENDED_LEN].into(),
@@ -118,8 +144,40 @@ impl Driver {
             commands: parts.commands,
             events,
             events_sender,
+            kernel_news,
+            kernel_sender,
+            kernel_view: KernelImportView::default(),
+            #[cfg(feature = "fib")]
+            kernel_feed: None,
+            #[cfg(feature = "fib")]
+            protocol: parts.protocol,
             beside: HashMap::new(),
         })
+    }
+
+    /// Begins to follow what others have in the kernel, if that is wanted.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    #[cfg(feature = "fib")]
+    pub(crate) fn open_kernel_feed(&mut self) -> Result<(), fib_sync::FibError> {
+        if self.engine.config().kernel_import.is_some() {
+            self.kernel_feed = Some(KernelFeed::open(self.protocol, self.kernel_sender.clone())?);
+        }
+        Ok(())
+    }
+
+    /// Takes what others have in the kernel before the first session is up: a neighbour that has kept our routes over a
+    /// restart is then told all of them before it is told that this was all.
+    #[cfg(feature = "fib")]
+    pub(crate) async fn take_first_kernel_news(&mut self) {
+        if self.kernel_feed.is_none() {
+            return;
+        }
+        match tokio::time::timeout(KERNEL_PATIENCE, self.kernel_news.recv()).await {
+            Ok(news) => news.into_iter().for_each(|news| self.handle_kernel_news(news)),
+            Err(_) => tracing::warn!("the kernel's routes are not known yet; starting without them"),
+        }
     }
 
     /// Which routes go to the kernel, now and later.
@@ -147,6 +205,10 @@ impl Driver {
                 Input::Command(Some(command)) => self.answer(command),
                 Input::Event(event) => {
                     self.handle_event(event);
+                    ControlFlow::Continue(())
+                }
+                Input::Kernel(news) => {
+                    self.handle_kernel_news(news);
                     ControlFlow::Continue(())
                 }
                 Input::Ready | Input::Deadline => ControlFlow::Continue(()),
@@ -183,6 +245,7 @@ impl Driver {
             biased;
             command = self.commands.recv() => Input::Command(command),
             Some(event) = self.events.recv() => Input::Event(event),
+            Some(news) = self.kernel_news.recv() => Input::Kernel(news),
             () = std::future::poll_fn(|context| ready.poll_take(context, ready_now)) => Input::Ready,
             () = deadline => Input::Deadline,
         }
@@ -207,7 +270,19 @@ impl Driver {
             let Ok(command) = self.commands.try_recv() else { break };
             self.answer(command)?;
         }
+        for _ in 0..NEWS_MAX {
+            let Ok(news) = self.kernel_news.try_recv() else { break };
+            self.handle_kernel_news(news);
+        }
         ControlFlow::Continue(())
+    }
+
+    fn handle_kernel_news(&mut self, news: KernelNews) {
+        // What was still on its way when this was switched off.
+        if self.engine.config().kernel_import.is_some() {
+            self.engine.kernel_changed(news.changes, news.is_all);
+            self.kernel_view = news.view;
+        }
     }
 
     fn handle_event(&mut self, event: Event) {
@@ -234,11 +309,15 @@ impl Driver {
         let Ok(local) = stream.local_addr().map(|local| local.ip().to_canonical()) else { return };
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         if self.listeners.is_keyless(remote.ip()) {
-            tracing::warn!(%remote, "connection refused: its TCP MD5 key could not be set");
-            return;
+            return self.note_refused(now, remote, "no-key", "its TCP MD5 key could not be set");
+        }
+        // A neighbour that resets its session connects again at once: what it said last comes first.
+        for id in self.engine.connections_of(remote.ip()) {
+            self.read_early(now, id);
         }
         let others = self.beside(local);
-        match self.engine.accept(now, remote, local, &others) {
+        let ttl = socket_options::received_ttl(&stream, remote.ip());
+        match self.engine.accept(now, remote, local, &others, ttl) {
             Ok(id) => {
                 if let Some(hops) = self.engine.ttl_security(id)
                     && let Err(error) = socket_options::set_ttl_security(&stream, remote.ip(), hops)
@@ -248,7 +327,20 @@ impl Driver {
                 }
                 self.add_socket(id, stream);
             }
-            Err(refused) => tracing::info!(%remote, %refused, "connection refused"),
+            Err(refused) => self.note_refused(now, remote, refused.label(), &refused.to_string()),
+        }
+    }
+
+    /// At length once in a while, since anybody can have it happen as often as they like.
+    fn note_refused(&mut self, now: MonoTime, remote: SocketAddr, label: &'static str, why: &str) {
+        let Some(told) = self.refusals.note(now, remote.ip(), label) else { return };
+        let range = told.range.map_or_else(|| "elsewhere".to_owned(), |range| range.to_string());
+        match told.untold {
+            0 => tracing::info!(%remote, refused = why, "connection refused"),
+            untold => tracing::info!(
+                %remote, refused = why, range, untold,
+                "connection refused, and others from that range since it was last said"
+            ),
         }
     }
 
@@ -275,19 +367,30 @@ impl Driver {
             if outcome.is_ok() && socket.is_write_blocked() {
                 outcome = socket.write(&mut self.engine).and(outcome);
             }
-            match outcome {
-                Ok(count) => {
-                    self.batch_bytes += count;
-                    self.batch_since = self.batch_since.or(Some(now));
-                }
-                Err(error) => self.lose(now, id, &error),
+            self.note_read(now, id, outcome);
+        }
+    }
+
+    fn read_early(&mut self, now: MonoTime, id: ConnId) {
+        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let outcome = socket.read_early(now, &mut self.engine, &mut self.buffer);
+        self.note_read(now, id, outcome);
+    }
+
+    fn note_read(&mut self, now: MonoTime, id: ConnId, outcome: io::Result<usize>) {
+        match outcome {
+            Ok(count) => {
+                self.batch_bytes += count;
+                self.batch_since = self.batch_since.or(Some(now));
             }
+            Err(error) => self.lose(now, id, &error),
         }
     }
 
     /// Works off the batch, and everything that follows from it.
     fn settle(&mut self) {
         self.batch_bytes = 0;
+        self.subscribers.forget_gone();
         let mut since = self.batch_since.take();
         loop {
             let has_work = self.engine.needs_flush();
@@ -297,6 +400,8 @@ impl Driver {
                 self.engine.flush(|family, id| subscribers.hold(family, id));
                 self.decisions.note(self.clock.now().since(start));
             }
+            // Whoever follows both hears of a session before its routes.
+            self.tell_events();
             self.subscribers.update(&mut self.engine);
             self.perform_effects();
             self.write_woken();
@@ -307,6 +412,14 @@ impl Driver {
             if !self.engine.needs_flush() || self.engine.is_walking() {
                 return;
             }
+        }
+    }
+
+    fn tell_events(&mut self) {
+        while let Some(change) = self.engine.poll_session_change() {
+            // Nobody listening is no error, and costs nothing from then on.
+            let outcome = self.events_out.send(SpeakerEvent::Session(change));
+            self.engine.tell_session_changes(outcome.is_ok());
         }
     }
 
@@ -371,16 +484,27 @@ impl Driver {
             }
             Command::Status(reply) => {
                 let listen = self.listen_addresses().iter().map(ToString::to_string).collect();
-                _ = reply.send(StatusView { listen, ..self.engine.status(now) });
+                let imports = self.engine.config().kernel_import.is_some();
+                let kernel_import = imports.then(|| self.kernel_view.clone());
+                _ = reply.send(StatusView { listen, kernel_import, ..self.engine.status(now) });
             }
             Command::Neighbors(reply) => _ = reply.send(self.engine.neighbors(now)),
-            Command::Routes(query, reply) => _ = reply.send(self.engine.routes(&query)),
+            Command::Page(question, reply) => _ = reply.send(self.engine.answer_page(&question)),
             Command::Explain(prefix, to, reply) => _ = reply.send(self.engine.explain(prefix, to)),
             Command::SoleRoutes(neighbors, reply) => _ = reply.send(self.engine.sole_routes(&neighbors)),
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reset(address, reply) => _ = reply.send(self.engine.reset(now, address)),
             Command::Refresh(address, reply) => _ = reply.send(self.engine.refresh(address)),
-            Command::NextRoutes(id, reply) => self.subscribers.next(id, reply, &self.engine),
+            Command::Malformed(of, reply) => _ = reply.send(self.engine.malformed(now, of)),
+            Command::Events(reply) => {
+                self.engine.tell_session_changes(true);
+                _ = reply.send(self.events_out.subscribe());
+            }
+            Command::NextRoutes(ticket, reply) => self.subscribers.next(ticket, reply, &self.engine),
+            Command::FollowRoutes(ticket, reply) => {
+                self.subscribers.follow(ticket, &self.engine);
+                _ = reply.send(());
+            }
             Command::Unsubscribe(id) => self.subscribers.remove(id),
             Command::Stop(mode, reply) => return ControlFlow::Break(Some(Stop { mode, reply })),
         }
@@ -389,6 +513,7 @@ impl Driver {
 
     fn metrics(&self) -> MetricsView {
         MetricsView {
+            refused_connections: self.refusals.counts(),
             decision_seconds: self.decisions.view(),
             propagation_seconds: self.propagations.view(),
             ..self.engine.metrics()
@@ -400,14 +525,34 @@ impl Driver {
         if !problems.is_empty() {
             return Err(ApplyError::Invalid(problems));
         }
+        #[cfg(feature = "fib")]
+        let opened = match (&config.kernel_import, &self.kernel_feed) {
+            (Some(_), None) => Some(KernelFeed::open(self.protocol, self.kernel_sender.clone())?),
+            _ => None,
+        };
         self.listeners.apply(&config)?;
+        #[cfg(feature = "fib")]
+        {
+            let running = self.kernel_feed.take().filter(|_| config.kernel_import.is_some());
+            self.kernel_feed = opened.or(running);
+        }
+        if config.kernel_import.is_none() {
+            self.engine.kernel_changed(Vec::new(), true);
+            self.kernel_view = KernelImportView::default();
+        }
         let steps = self.engine.apply(now, config);
         if steps.iter().any(|step| step.action == StepAction::Fib) {
             // The rules first: whoever is told of a route again then finds the new ones.
             self.fib_rules.send_replace(Arc::new(self.engine.config().fib_rules.clone()));
+            // What is undecided now is decided by then, or it would be told by the old rules alone.
+            self.settle();
             self.subscribers.repeat(&self.engine);
         }
         self.settle();
+        if !steps.is_empty() && self.events_out.receiver_count() > 0 {
+            // Nobody listening any more is no error.
+            _ = self.events_out.send(SpeakerEvent::Configured(steps.clone()));
+        }
         Ok(steps)
     }
 
@@ -433,6 +578,7 @@ enum Input {
     /// `None`: nobody is left who could command.
     Command(Option<Command>),
     Event(Event),
+    Kernel(KernelNews),
 }
 
 /// An order to stop.

@@ -157,6 +157,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         socket.set_ttl_v4(255)?;
     }
+    if let Err(error) = socket_options::note_ttl(&socket, address.ip()) {
+        tracing::warn!(%address, %error, "neighbours with ttl_security cannot connect: their distance is not known");
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

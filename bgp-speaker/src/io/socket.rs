@@ -2,7 +2,8 @@
 
 use super::ready::{ReadyQueue, SocketWaker};
 use crate::engine::{ConnId, Engine, MonoTime};
-use std::io::{self, IoSlice};
+use socket2::SockRef;
+use std::io::{self, IoSlice, Read};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -14,6 +15,9 @@ pub(super) const READ_BUFFER_BYTES: usize = 256 * 1024;
 /// Reads and writes of one socket before others have their turn.
 const READS_PER_TURN: usize = 2;
 const WRITE_BYTES_PER_TURN: usize = 1024 * 1024;
+/// What is read of a connection before another one of the same neighbour is looked at. An end that comes after more than
+/// this is seen in its turn.
+const EARLY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a closed connection may take to carry its last bytes.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -38,6 +42,41 @@ impl Socket {
         let notify = SocketWaker::new(id, queue.clone());
         let waker = Waker::from(notify.clone());
         Self { id, stream, notify, waker, partial: Vec::new(), is_write_blocked: false }
+    }
+
+    /// Reads what the kernel holds already, whether we have been told of it or not, up to a bound.
+    ///
+    /// # Errors
+    /// The connection's; also when the neighbour has closed it.
+    pub(super) fn read_early(
+        &mut self,
+        now: MonoTime,
+        engine: &mut Engine,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut total = 0;
+        // An end, and an error, come after the data, by a read of their own.
+        while total < EARLY_BYTES_MAX {
+            let kept = self.partial.len();
+            buffer[..kept].copy_from_slice(&self.partial);
+            // The runtime would only try if it had been told.
+            match (&*SockRef::from(&self.stream)).read(&mut buffer[kept..]) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the neighbour")),
+                Ok(count) => {
+                    total += count;
+                    self.hand_over(now, engine, &buffer[..kept + count]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    fn hand_over(&mut self, now: MonoTime, engine: &mut Engine, received: &[u8]) {
+        let used = engine.handle_bytes(now, self.id, received);
+        self.partial.clear();
+        self.partial.extend_from_slice(&received[used..]);
     }
 
     /// It was reported ready: reads, up to a bound, and returns how many bytes.
@@ -68,10 +107,7 @@ impl Socket {
                 Err(error) => return Err(error),
             };
             total += count;
-            let received = &buffer[..kept + count];
-            let used = engine.handle_bytes(now, self.id, received);
-            self.partial.clear();
-            self.partial.extend_from_slice(&received[used..]);
+            self.hand_over(now, engine, &buffer[..kept + count]);
         }
         self.notify.again();
         Ok(total)

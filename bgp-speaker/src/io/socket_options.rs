@@ -44,7 +44,7 @@ pub(super) fn set_md5_key(socket: &impl AsRawFd, peers: IpNet, key: Option<&Secr
 /// # Errors
 /// The system's.
 pub(super) fn set_ttl_security(socket: &impl AsRawFd, family: IpAddr, hops: u8) -> io::Result<()> {
-    let ttl_min = libc::c_int::from(u8::MAX - hops.saturating_sub(1));
+    let ttl_min = libc::c_int::from(ttl_min(hops));
     let ttl: libc::c_int = 255;
     match family {
         IpAddr::V4(_) => {
@@ -56,6 +56,51 @@ pub(super) fn set_ttl_security(socket: &impl AsRawFd, family: IpAddr, hops: u8) 
             set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &ttl_min)
         }
     }
+}
+
+/// The least TTL of what has come `hops` hops.
+fn ttl_min(hops: u8) -> u8 {
+    u8::MAX - hops.saturating_sub(1)
+}
+
+/// Has a listening socket note with which TTL each connection comes, for [`received_ttl`].
+///
+/// # Errors
+/// The system's.
+pub(super) fn note_ttl(listener: &impl AsRawFd, family: IpAddr) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    match family {
+        IpAddr::V4(_) => set(listener, libc::IPPROTO_IP, libc::IP_RECVTTL, &on),
+        IpAddr::V6(_) => set(listener, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, &on),
+    }
+}
+
+/// With which TTL, or hop limit, the segment came that made an accepted connection; `None` where the system does not say.
+/// It is the one that ends the handshake, which whoever forges addresses cannot send, and which is there with SYN cookies
+/// too.
+pub(super) fn received_ttl(connection: &impl AsRawFd, family: IpAddr) -> Option<u8> {
+    let (level, option, kind) = match family {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTOPTIONS, libc::IP_TTL),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS, libc::IPV6_HOPLIMIT),
+    };
+    let mut message = ControlMessage { header: [0; size_of::<libc::cmsghdr>()], value: 0 };
+    get(connection, level, option, &mut message)
+        .ok()
+        .filter(|octets| *octets >= size_of::<ControlMessage>())?;
+    let word = |at: usize| {
+        let octets = message.header.get(at..at + size_of::<libc::c_int>())?;
+        Some(libc::c_int::from_ne_bytes(octets.try_into().ok()?))
+    };
+    let is_ttl = word(std::mem::offset_of!(libc::cmsghdr, cmsg_level)) == Some(level)
+        && word(std::mem::offset_of!(libc::cmsghdr, cmsg_type)) == Some(kind);
+    u8::try_from(message.value).ok().filter(|_| is_ttl)
+}
+
+/// `struct cmsghdr` with one integer.
+#[repr(C)]
+struct ControlMessage {
+    header: [u8; size_of::<libc::cmsghdr>()],
+    value: libc::c_int,
 }
 
 const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
@@ -88,6 +133,23 @@ fn set<T>(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: &
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Fills a value; returns the number of octets that are there now.
+#[allow(unsafe_code, reason = "getsockopt has no safe wrapper for these options")]
+fn get(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &mut ControlMessage,
+) -> io::Result<usize> {
+    let mut octets = size_of::<ControlMessage>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the life of `socket`, and the kernel writes at most `octets` bytes into `value`,
+    // which is a plain C value for any bytes.
+    let outcome = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, name, std::ptr::from_mut(value).cast(), &raw mut octets)
+    };
+    if outcome == 0 { Ok(octets as usize) } else { Err(io::Error::last_os_error()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +176,36 @@ mod tests {
             let socket = std::net::TcpListener::bind(address).unwrap();
             let family = socket.local_addr().unwrap().ip();
             set_ttl_security(&socket, family, 1).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_ttl_of_a_connection_is_known() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            let at = listener.local_addr().unwrap();
+            let connect = |ttl: u32| {
+                let socket =
+                    socket2::Socket::new(socket2::Domain::for_address(at), socket2::Type::STREAM, None)
+                        .unwrap();
+                if at.is_ipv4() {
+                    socket.set_ttl_v4(ttl).unwrap();
+                } else {
+                    socket.set_unicast_hops_v6(ttl).unwrap();
+                }
+                socket.connect(&at.into()).unwrap();
+                (socket, listener.accept().unwrap().0)
+            };
+            assert_eq!(
+                received_ttl(&connect(64).1, at.ip()),
+                None,
+                "{at}: nobody has asked for it to be noted"
+            );
+            note_ttl(&listener, at.ip()).unwrap();
+            for ttl in [1, 64, 254, 255] {
+                let (_far, connection) = connect(ttl);
+                assert_eq!(received_ttl(&connection, at.ip()), u8::try_from(ttl).ok(), "{at}");
+            }
         }
     }
 }

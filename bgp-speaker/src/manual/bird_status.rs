@@ -19,7 +19,8 @@
 //! | anything else | `9001 syntax error` |
 //!
 //! It is read-only. Times are UTC. A neighbour that is waited for is `Passive` where its session is `Idle`. What the node
-//! originates is shown as `blackhole`, from `static1`. A path that is not in the kernel has `?` for its interface.
+//! originates is shown as `blackhole`, from `static1`; what is taken from the kernel, from `kernel1` or, for networks of interfaces,
+//! `direct1`. A path that is not in the kernel has `?` for its interface.
 //!
 //! Sessions have Calico's names, so that `calicoctl node status` and CalicoNodeStatus find them; neighbours that only the
 //! file lists are found too if they are named so (`Global_10_0_0_9`).

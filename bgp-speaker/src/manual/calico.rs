@@ -23,9 +23,14 @@
 //! - One session per address family; hold time 240 s, restart time 120 s unless configured.
 //! - Route priorities: what a node originates has LOCAL_PREF 2147483647 - N, where N is the normal priority of the
 //!   family (1024 unless configured).
-//! - What leaves a node: own blocks, addresses out of the blocks of others, services, and learned routes inside pools
-//!   and announced service ranges; nothing inside a pool with `disableBGPExport`. BGPFilters come before all of this,
-//!   and their verdict is final.
+//! - What is taken from the kernel: routes of Felix and other programs, and networks of interfaces other than `cali*`,
+//!   `kube-ipvs*` and `ignoredInterfaces` ([`kernel_import`](super::kernel_import)), as far as an export rule could let
+//!   them out; all of them if a session has BGPFilters. A metric below the normal priority makes a route elevated.
+//! - What leaves a node, the first that applies: nothing inside a pool with `disableBGPExport`; within the AS nothing that
+//!   the kernel sends into `*.cali`, `*.calico`, or `tunl0` where Felix writes the routes of IPIP; nothing that leads into
+//!   `bpf*.cali`; own blocks; of what is inside an own block only elevated routes, whoever told of them; announced service
+//!   ranges, and on a reflector those of others; and all that is inside pools, such as addresses out of the blocks of
+//!   others. BGPFilters come before all of this, and their verdict is final.
 //! - Which routes go to the kernel: by `programClusterRoutes`, the pool's encapsulation and our subnet; nothing inside
 //!   ranges of services; nothing between two nodes with WireGuard. IPIP routes lead over `tunl0`, onlink.
 //! - Their metrics: 2147483647 less the LOCAL_PREF of a learned route, which is 1024 for one of normal priority, and 512
@@ -33,6 +38,8 @@
 //!   and of nodes that do not tell priorities (before Calico 3.32), whose LOCAL_PREF counts as 100. Blackholes and routes
 //!   to neighbours have none. `[fib] metric` has no effect. For the kernel, another metric is another route: the new one
 //!   is there before the old one goes.
+//! - Paths that are equal but for tie-breakers, such as those of two routers of a rack, share packets: up to 16 next hops
+//!   in one kernel route.
 //! - What `calicoctl node status` and the probes ask BIRD is answered: [`bird_status`](super::bird_status).
 //!
 //! # What is different, and why
@@ -45,19 +52,20 @@
 //! | `peerIP` without `asNumber` | AS 0 | the AS of the node with that address, else the cluster's |
 //! | an affinity for a block that belongs to another node | announced by both | announced by the owner, if blocks are read; reported |
 //! | an affinity in state `pendingDeletion` | announced | announced while the block still names this node |
-//! | borrowed addresses | learned from the kernel | read from the blocks |
+//! | borrowed addresses | learned from the kernel | read from the blocks, until the kernel has a route for the address; from then on that route alone counts |
+//! | a local workload with an elevated route, and another node's normal one (before Calico's pull 13531) | the other node's is preferred | the local one |
+//! | another node's route, told by that node and also in the kernel (Felix writes some) | told to all neighbours with ADD-PATH, as a further path | not told: the kernel's path is, where it is the best |
+//! | networks of interfaces, and other routes that no export rule would let out | in the table | not taken in |
 //! | services with a single address | a blackhole in the kernel | never in the kernel |
 //! | a value that cannot be read | ignored, or the last one, by kind | the last readable one stays in force, and the key is reported |
 //! | listening port, bind mode | after a restart | at once |
+//! | several paths of one prefix (ADD-PATH) | all are told | the 16 best are told |
+//! | equal paths through a tunnel | the kernel's route ignores the tunnel | each next hop has its own way, by the pool's rule |
 //! | mesh and reflectors take each other's place | the old sessions end first | the old ones stay until the new ones are there ([`changes`](super::changes)) |
-//! | several paths of one prefix (ADD-PATH) | all are told; up to 16 are merged into one kernel route | the 16 best are told; the best one is in the kernel |
 //!
-//! Not there: learning routes from the kernel (so `ignoredInterfaces` has no effect, routes of other programs are not
-//! announced, and neither is the elevated route of a local workload inside an own block), and kernel routes with
-//! several next hops.
-//! Routes inside a node's own blocks that it learned from others are passed on like any other route. Among learned routes
-//! an elevated one wins, since its LOCAL_PREF is higher; but what a node originates itself, such as a borrowed address,
-//! it prefers to any learned route, whatever the priority.
+//! Neighbours that the file names and that have no export filter are told nothing from the kernel: it may be the host's
+//! default route. Give them a filter that lets `source = "kernel"` pass if they are to be. A `[kernel_import]` of the file
+//! takes the place of what is said here.
 //!
 //! # Moving a cluster from BIRD, node by node, and back
 //!

@@ -42,13 +42,13 @@
 //! | `next_hop` | whose next hop is one of these addresses, or in one of these prefixes |
 //! | `neighbor` | that was learned from a neighbour with one of these addresses, or in one of these prefixes |
 //! | `session` | on an `"ibgp"` or `"ebgp"` session: the one that the filter applies to |
-//! | `source` | that is `"local"`, or learned from `"peers"` |
+//! | `source` | that is `"local"`, from the `"kernel"` (`[kernel_import]`), or learned from `"peers"` |
 //! | `as_path_start` | whose AS path starts with these numbers in this order |
 //! | `as_path_contains`, `as_path_origin` | with one of these numbers in its AS path, or at its end |
 //! | `as_path_length` | whose AS path has this length: a number, or `[FROM, TO]` |
 //! | `communities` | that carries all of these; `*` stands for any number: `"65000:*"`, `"64496:*:2"`, `"rt:65000:1"` |
 //! | `any_community` | that carries one of these |
-//! | `interface` | that we originate because of a kernel route which leads out of one of these: `"cali*"` |
+//! | `interface` | from the kernel that leads out of one of these: `"cali*"` |
 //! | `local_pref`, `med` | with this value, or one in `[FROM, TO]`; a route without LOCAL_PREF counts as 100, without MED as 0 |
 //! | `priority` | whose LOCAL_PREF is 2147483647 less this: Calico's route priority |
 //!

@@ -34,6 +34,9 @@ pub struct PlanView {
     /// Routes to neighbours behind a gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_routes: Vec<PlannedHostRoute>,
+    /// Present when routes of other programs would be taken from the kernel: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_import: Option<String>,
     /// How to get there from what is in force.
     pub steps: Vec<Step>,
     /// Sections of the file that differ from those in force and wait for the next start: nothing above follows from
@@ -149,6 +152,7 @@ impl PlanView {
             fib: PlannedFib::of(rules),
             fib_rejected: rules.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(rules),
+            kernel_import: config.kernel_import.as_ref().map(ToString::to_string),
             steps,
             after_restart: Vec::new(),
             handover: None,

@@ -10,7 +10,7 @@ use super::nexthop;
 use super::wire::*;
 use crate::error::Refusal;
 use crate::kernel::{
-    Action, Content, Hop, KernelNexthop, KernelRoute, Link, NexthopContent, Notice, Ownership,
+    Action, Address, Content, Hop, KernelNexthop, KernelRoute, Link, NexthopContent, Notice, Ownership,
 };
 
 /// A route with what says whose it is.
@@ -128,6 +128,19 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
     Some(Link { index, name: Arc::from(name), is_up, has_carrier })
 }
 
+/// An address with its network. That of a point-to-point address is the far end.
+pub(super) fn address(payload: &[u8]) -> Option<Address> {
+    let &[family, prefix_len, flags, scope] = payload.get(..4)? else { return None };
+    let interface = u32_at(payload, 4)?;
+    let stands_for_network = scope < RT_SCOPE_LINK && !(family == AF_INET && flags & IFA_F_SECONDARY != 0);
+    let network = || {
+        let tail = payload.get(ADDRESS_HEADER_LEN..)?;
+        let (_, address) = attributes(tail).find(|(kind, _)| *kind == IFA_ADDRESS)?;
+        Some(IpNet::new(ip_from(address)?, prefix_len).ok()?.trunc())
+    };
+    Some(Address { interface, network: network().filter(|_| stands_for_network) })
+}
+
 /// What an acknowledgement or an error message says: nothing, or why the request was refused.
 pub(super) fn refusal(message: &Message<'_>) -> Option<Refusal> {
     let code = u32_at(message.payload, 0)? as i32;
@@ -161,9 +174,8 @@ pub(super) fn notice(message: &Message<'_>, ownership: &Ownership) -> Option<Not
     match message.message_type {
         RTM_NEWLINK => Some(Notice::LinkChanged { link: link(payload)? }),
         RTM_DELLINK => Some(Notice::LinkRemoved { index: u32_at(payload, 4)? }),
-        RTM_NEWADDR => Some(Notice::AddressAdded),
-        // ifaddrmsg: family, prefix length, flags, scope, u32 index
-        RTM_DELADDR => Some(Notice::AddressRemoved { interface: u32_at(payload, 4)? }),
+        RTM_NEWADDR => Some(Notice::AddressAdded { address: address(payload)? }),
+        RTM_DELADDR => Some(Notice::AddressRemoved { address: address(payload)? }),
         RTM_NEWNEXTHOP | RTM_DELNEXTHOP => {
             Some(Notice::NexthopChanged { id: nexthop::decode(payload).map_or(0, |nexthop| nexthop.id) })
         }
@@ -181,18 +193,22 @@ fn route_notice(message: &Message<'_>, ownership: &Ownership) -> Notice {
     if message.message_type == RTM_DELROUTE {
         return Notice::RouteRemoved { prefix, metric, protocol };
     }
-    Notice::RouteAdded { route: KernelRoute { prefix, metric, content: Arc::new(content) }, protocol }
+    let replaces = message.flags & NLM_F_REPLACE != 0;
+    Notice::RouteAdded {
+        route: KernelRoute { prefix, metric, content: Arc::new(content) },
+        protocol,
+        replaces,
+    }
 }
 
-/// Collects a dump's routes so that equal contents are held once, with nexthop objects looked up.
+/// Makes routes of a dump so that equal contents are held once.
 #[derive(Debug, Default)]
 pub(super) struct RouteCollector {
     contents: HashMap<Content, Arc<Content>>,
-    pub(super) routes: Vec<KernelRoute>,
 }
 
 impl RouteCollector {
-    pub(super) fn push(&mut self, route: DecodedRoute) {
+    pub(super) fn collect(&mut self, route: DecodedRoute) -> KernelRoute {
         let content = match self.contents.get(&route.content) {
             Some(known) => Arc::clone(known),
             None => {
@@ -201,7 +217,7 @@ impl RouteCollector {
                 content
             }
         };
-        self.routes.push(KernelRoute { prefix: route.prefix, metric: route.metric, content });
+        KernelRoute { prefix: route.prefix, metric: route.metric, content }
     }
 }
 

@@ -270,7 +270,15 @@ pub(super) fn dump_links(writer: &mut Writer, sequence: u32) {
     writer.finish();
 }
 
-/// A request for the routes of one family, table and protocol.
+/// A request for all addresses.
+pub(super) fn dump_addresses(writer: &mut Writer, sequence: u32) {
+    writer.clear();
+    writer.begin(RTM_GETADDR, NLM_F_DUMP, sequence);
+    writer.put(&[0; ADDRESS_HEADER_LEN]);
+    writer.finish();
+}
+
+/// A request for the routes of one family and table, and of one protocol unless that is 0.
 pub(super) fn dump_routes(writer: &mut Writer, family: u8, table: u32, protocol: u8, sequence: u32) {
     writer.clear();
     writer.begin(RTM_GETROUTE, NLM_F_DUMP, sequence);

@@ -14,7 +14,8 @@ use super::wire::*;
 use super::{decode, encode, nexthop};
 use crate::error::{FibError, Refusal};
 use crate::kernel::{
-    Connected, Kernel, KernelNexthop, Link, Lost, Op, Ownership, Reading, Refusals, Scope, Snapshot,
+    Address, Connected, Kernel, KernelNexthop, Link, Lost, Op, Others, OwnedRoute, Ownership, Reading,
+    Refusals, Scope, Snapshot,
 };
 
 /// One send stays below the default send buffer (208 KiB) with room for the kernel's own bookkeeping.
@@ -44,6 +45,13 @@ pub(crate) struct RouteSocket {
 impl RouteSocket {
     /// Opens the socket and makes sure that this process may change routes.
     pub(crate) fn open(ownership: Ownership) -> Result<RouteSocket, FibError> {
+        let mut socket = RouteSocket::open_to_read(ownership)?;
+        socket.check_permission()?;
+        Ok(socket)
+    }
+
+    /// Opens the socket for one who only looks.
+    pub(crate) fn open_to_read(ownership: Ownership) -> Result<RouteSocket, FibError> {
         let (socket, port) = open_socket(RECEIVE_BUFFER_LEN)?;
         // Older kernels know none of these three; then refusals have no text and dumps are filtered here.
         let _ = socket.set_ext_ack(true);
@@ -53,7 +61,7 @@ impl RouteSocket {
         SockRef::from(&socket)
             .set_read_timeout(Some(DUMP_TIMEOUT))
             .map_err(|source| failed("set a time limit", source))?;
-        let mut socket = RouteSocket {
+        Ok(RouteSocket {
             socket,
             port,
             ownership,
@@ -61,9 +69,7 @@ impl RouteSocket {
             encoder: encode::Encoder::new(ownership),
             request: Writer::default(),
             received: Vec::with_capacity(RECEIVE_LEN),
-        };
-        socket.check_permission()?;
-        Ok(socket)
+        })
     }
 
     /// The port id that the kernel puts into notices about what this socket did.
@@ -206,6 +212,19 @@ impl RouteSocket {
         Ok(links)
     }
 
+    fn dump_addresses(&mut self) -> Result<Vec<Address>, Lost> {
+        let sequence = self.next_sequences(1);
+        encode::dump_addresses(&mut self.request, sequence);
+        let mut addresses = Vec::new();
+        self.dump_messages(sequence, |message| {
+            if message.message_type == RTM_NEWADDR {
+                addresses.extend(decode::address(message.payload));
+            }
+        })
+        .map_err(|end| end.or_refused("list addresses"))?;
+        Ok(addresses)
+    }
+
     pub(super) fn dump_nexthops(&mut self) -> Result<Option<Vec<KernelNexthop>>, Lost> {
         let sequence = self.next_sequences(1);
         nexthop::encode_dump(&mut self.request, sequence);
@@ -225,6 +244,7 @@ impl RouteSocket {
         }
     }
 
+    /// `protocol` 0: of all.
     fn dump_routes(
         &mut self,
         table: u32,
@@ -240,7 +260,9 @@ impl RouteSocket {
                 }
                 // Checked again: a kernel without strict dumps (before 4.20) answers with everything.
                 match decode::route(message.payload) {
-                    Some(route) if route.table == table && route.protocol == protocol => take(route),
+                    Some(route) if route.table == table && (protocol == 0 || route.protocol == protocol) => {
+                        take(route);
+                    }
                     _ => {}
                 }
             });
@@ -279,17 +301,52 @@ impl RouteSocket {
                 let by_id: HashMap<u32, &KernelNexthop> =
                     nexthops.iter().flatten().map(|nexthop| (nexthop.id, nexthop)).collect();
                 let mut collector = decode::RouteCollector::default();
+                let mut routes = Vec::new();
                 self.dump_routes(ownership.table, ownership.protocol, |mut route| {
                     if route.content.nexthop_id != 0 {
                         route.content.hops = decode::expand(route.content.nexthop_id, &by_id);
                     }
-                    collector.push(route);
+                    routes.push(collector.collect(route));
                 })?;
-                Some(collector.routes)
+                Some(routes)
             }
         };
         let cost = thread_cpu_time().saturating_sub(begin);
         Ok(Snapshot { ways, links, connected, nexthops, routes, cost })
+    }
+
+    fn others(&mut self) -> Result<Others, Lost> {
+        let begin = thread_cpu_time();
+        let Ownership { table, protocol, .. } = self.ownership;
+        let links = self.dump_links()?;
+        let addresses = self.dump_addresses()?;
+        let nexthops = self.dump_nexthops()?.unwrap_or_default();
+        let by_id: HashMap<u32, &KernelNexthop> =
+            nexthops.iter().map(|nexthop| (nexthop.id, nexthop)).collect();
+        let mut collector = decode::RouteCollector::default();
+        let mut routes = Vec::new();
+        self.dump_routes(table, 0, |mut route| {
+            if matches!(route.protocol, RTPROT_UNSPEC | RTPROT_KERNEL) || route.protocol == protocol {
+                return;
+            }
+            if route.content.nexthop_id != 0 {
+                route.content.hops = decode::expand(route.content.nexthop_id, &by_id);
+            }
+            routes.push(OwnedRoute { protocol: route.protocol, route: collector.collect(route) });
+        })?;
+        Ok(Others { links, addresses, routes, cost: thread_cpu_time().saturating_sub(begin) })
+    }
+
+    /// What others have in the table. Blocks for as long as that takes.
+    pub(crate) fn read_others(&mut self) -> Result<Others, Lost> {
+        self.wait_for_writers()?;
+        for _ in 1..DUMP_ATTEMPTS {
+            match self.others() {
+                Err(Lost::Interrupted) => {}
+                end => return end,
+            }
+        }
+        self.others()
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) const RTM_DELLINK: u16 = 17;
 pub(super) const RTM_GETLINK: u16 = 18;
 pub(super) const RTM_NEWADDR: u16 = 20;
 pub(super) const RTM_DELADDR: u16 = 21;
+pub(super) const RTM_GETADDR: u16 = 22;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_DELROUTE: u16 = 25;
 pub(super) const RTM_GETROUTE: u16 = 26;
@@ -68,6 +69,7 @@ pub(super) const RTNH_F_ONLINK: u32 = 4;
 pub(super) const RTM_F_CLONED: u32 = 0x200;
 pub(super) const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 pub(super) const RTM_F_FIB_MATCH: u32 = 0x2000;
+pub(super) const RTPROT_UNSPEC: u8 = 0;
 pub(super) const RTPROT_KERNEL: u8 = 2;
 pub(super) const RT_SCOPE_UNIVERSE: u8 = 0;
 pub(super) const RT_SCOPE_LINK: u8 = 253;
@@ -78,6 +80,13 @@ pub(super) const RT_TABLE_MAIN: u32 = 254;
 pub(super) const ROUTE_HEADER_LEN: usize = 12;
 /// `rtnexthop` without its attributes.
 pub(super) const MULTIPATH_HOP_LEN: usize = 8;
+
+// linux/if_addr.h
+pub(super) const IFA_ADDRESS: u16 = 1;
+/// Of an IPv4 address: another one of the interface stands for its network.
+pub(super) const IFA_F_SECONDARY: u8 = 1;
+/// `ifaddrmsg`.
+pub(super) const ADDRESS_HEADER_LEN: usize = 8;
 
 // linux/if_link.h
 pub(super) const IFLA_IFNAME: u16 = 3;

@@ -3,6 +3,11 @@
 use super::*;
 
 impl Planner {
+    /// The kernel took so long for a batch.
+    pub(crate) fn note_batch_time(&mut self, time: Duration) {
+        self.status.batch_times.note(time);
+    }
+
     /// The oldest batch that [`next_work`](Self::next_work) gave out has ended; its requests are handed back.
     pub(crate) fn batch_done(&mut self, now: Instant, ops: Vec<Op>, result: Result<Refusals, Lost>) {
         let sent = match self.in_flight.pop_front() {
@@ -20,6 +25,7 @@ impl Planner {
         let mut refusals = refusals.into_iter().peekable();
         for (index, (op, sent)) in ops.iter().zip(sent).enumerate() {
             let refusal = refusals.next_if(|(at, _)| *at == index).map(|(_, refusal)| refusal);
+            self.status.operations.note(op, refusal.is_none());
             match (sent, op, refusal) {
                 (Sent::Set(id, kind), _, None) => self.set_done(id, kind),
                 (Sent::Set(id, kind), Op::SetRoute { content, .. }, Some(refusal)) => {

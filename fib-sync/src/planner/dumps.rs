@@ -61,6 +61,7 @@ impl Planner {
         differences += self.compare(routes, is_first);
         if let Some(reason) = reason {
             self.status.resyncs += 1;
+            self.status.resyncs_by_reason.note(reason);
             tracing::info!(reason = reason.as_str(), differences, "read back the kernel's routes");
             self.emit(FibEvent::Resync { reason, differences });
         }

@@ -43,8 +43,10 @@ impl Planner {
         } else {
             self.environment.replace_ways(ways)
         };
-        let environment = &self.environment;
-        self.unasked.retain(|gateway| environment.way(*gateway).is_none());
+        // Also what has come to be wanted while the answer to an older question was on its way.
+        let unknown = |gateway: &IpAddr| self.environment.way(*gateway).is_none();
+        let unasked = self.far_gateways().into_iter().filter(unknown).collect();
+        self.unasked = unasked;
         has_changed
     }
 

@@ -115,8 +115,14 @@ impl Nexthops {
         id == other || self.objects.get(&id).is_some_and(is_member)
     }
 
-    /// The object for `key`, with one more reference, made to hold `content`. `None`: all ids are in use.
-    pub(super) fn acquire(&mut self, key: Key, content: NexthopContent) -> Option<u32> {
+    /// The object for `key`, with one more reference, made to hold `content`. `None`: all ids are in use. `may_adopt` says
+    /// whether one of an earlier run may be it, given all objects that change with it.
+    pub(super) fn acquire(
+        &mut self,
+        key: Key,
+        content: NexthopContent,
+        may_adopt: impl Fn(&[u32]) -> bool,
+    ) -> Option<u32> {
         if let Some(ids) = self.by_key.get(&key) {
             for id in ids {
                 let object = self.objects.get_mut(id)?;
@@ -127,7 +133,7 @@ impl Nexthops {
             self.objects.get_mut(&id)?.references += 1;
             return Some(id);
         }
-        let id = self.unused_with(&content).or_else(|| self.free_id())?;
+        let id = self.unused_with(&content, may_adopt).or_else(|| self.free_id())?;
         let object = self.objects.entry(id).or_insert(Object {
             key: None,
             want: None,
@@ -202,10 +208,16 @@ impl Nexthops {
     }
 
     /// An object of an earlier run that already is what is needed.
-    fn unused_with(&self, content: &NexthopContent) -> Option<u32> {
+    fn unused_with(&self, content: &NexthopContent, may_adopt: impl Fn(&[u32]) -> bool) -> Option<u32> {
         let fits =
             |(_, object): &(&u32, &Object)| object.key.is_none() && object.have.as_ref() == Some(content);
-        self.objects.iter().find(fits).map(|(id, _)| *id)
+        let candidates = self.objects.iter().filter(fits).map(|(id, _)| *id);
+        let with_groups = |id: u32| -> Vec<u32> {
+            let holds = |object: &Object| matches!(&object.have, Some(NexthopContent::Group(members)) if members.iter().any(|(m, _)| *m == id));
+            let groups = self.objects.iter().filter(|(_, object)| holds(object)).map(|(group, _)| *group);
+            [id].into_iter().chain(groups).collect()
+        };
+        candidates.into_iter().find(|id| may_adopt(&with_groups(*id)))
     }
 
     fn free_id(&mut self) -> Option<u32> {

@@ -15,8 +15,8 @@ impl Planner {
                 self.other_route_changed(prefix.as_ref());
                 self.hurry_retry(now);
             }
-            Notice::AddressAdded => self.environment_changed(None),
-            Notice::AddressRemoved { interface } => self.environment_changed(Some(interface)),
+            Notice::AddressAdded { .. } => self.environment_changed(None),
+            Notice::AddressRemoved { address } => self.environment_changed(Some(address.interface)),
             Notice::LinkRemoved { index } => self.environment_changed(Some(index)),
             // What is known of the link may be older than a route that was installed since.
             Notice::LinkChanged { link } if !link.is_up || !link.has_carrier => {
@@ -35,7 +35,7 @@ impl Planner {
                     self.other_route_changed(None);
                 }
             }
-            Notice::RouteAdded { route, protocol } => self.route_added(now, &route, protocol),
+            Notice::RouteAdded { route, protocol, .. } => self.route_added(now, &route, protocol),
             Notice::RouteRemoved { prefix, metric, protocol } => {
                 self.route_removed(now, prefix, metric, protocol);
             }

@@ -8,7 +8,7 @@ impl Planner {
         if let Some(Means { plan: Plan::Unplanned, .. }) = self.wanted.extra(id)
             && let Some(wanted) = self.wanted.value(id).cloned()
         {
-            let plan = self.make_plan(&wanted.kind, true);
+            let plan = self.make_plan(id, &wanted.kind, true);
             self.set_plan(id, plan);
         }
         match self.wanted.extra(id).map(|means| &means.plan) {
@@ -41,7 +41,7 @@ impl Planner {
         ids.filter(|id| *id != 0).for_each(|id| self.nexthops.release(id));
     }
 
-    pub(super) fn make_plan(&mut self, kind: &RouteKind, may_use_objects: bool) -> Plan {
+    pub(super) fn make_plan(&mut self, id: SlotId, kind: &RouteKind, may_use_objects: bool) -> Plan {
         let bare =
             |action| Content { action, nexthop_id: 0, hops: Vec::new(), preferred_source: None, mtu: None };
         let ready = |content| Plan::Ready(Arc::new(content));
@@ -58,7 +58,7 @@ impl Planner {
         let mut content = bare(Action::Unicast);
         content.preferred_source = set.preferred_source();
         content.mtu = set.mtu();
-        let object = if may_use_objects { self.nexthop_object(set, &hops) } else { None };
+        let object = if may_use_objects { self.nexthop_object(id, set, &hops) } else { None };
         match object {
             Some(id) => content.nexthop_id = id,
             None => content.hops = hops.into_iter().map(|resolved| resolved.hop).collect(),
@@ -67,11 +67,28 @@ impl Planner {
     }
 
     /// The nexthop object for a set, if objects are in use and every hop of it can be one.
-    pub(super) fn nexthop_object(&mut self, set: &NextHopSet, hops: &[ResolvedHop]) -> Option<u32> {
+    pub(super) fn nexthop_object(
+        &mut self,
+        id: SlotId,
+        set: &NextHopSet,
+        hops: &[ResolvedHop],
+    ) -> Option<u32> {
         let is_unfit = |hop: &Hop| hop.gateway.is_none() || hop.interface == 0;
         if !self.has_nexthops || hops.iter().any(|resolved| is_unfit(&resolved.hop)) {
             return None;
         }
+        // An object of an earlier run changes in place from now on, and with it all routes that were found to use it.
+        let (routes, found) = (&self.routes, &self.found);
+        let may_adopt = |objects: &[u32]| {
+            let uses = |content: &Content| objects.contains(&content.nexthop_id);
+            let users: HashSet<SlotId> =
+                found.iter().filter(|(_, found, ())| uses(&found.content)).map(|(id, ..)| id).collect();
+            let is_other = |entry: &Entry| {
+                matches!(entry.belief.get(), Believed::Found(user) if users.contains(&user))
+                    && entry.wanted() != Some(id)
+            };
+            users.is_empty() || routes.ids_where(is_other).is_empty()
+        };
         let mut members = Vec::with_capacity(hops.len());
         for ResolvedHop { hop, whole } in hops {
             let Some(gateway) = hop.gateway else { continue };
@@ -88,7 +105,7 @@ impl Planner {
             };
             let content =
                 NexthopContent::Single { gateway: hop.gateway, interface: hop.interface, onlink: hop.onlink };
-            match self.nexthops.acquire(key, content) {
+            match self.nexthops.acquire(key, content, may_adopt) {
                 Some(id) => members.push((id, hop.weight)),
                 None => {
                     members.iter().for_each(|(id, _)| self.nexthops.release(*id));
@@ -100,8 +117,8 @@ impl Planner {
         if let [(id, _)] = members.as_slice() {
             return Some(*id);
         }
-        let group =
-            self.nexthops.acquire(Key::Group(members.clone()), NexthopContent::Group(members.clone()));
+        let content = NexthopContent::Group(members.clone());
+        let group = self.nexthops.acquire(Key::Group(members.clone()), content, may_adopt);
         // The group holds its members now; or there is none, and nobody does.
         members.iter().for_each(|(id, _)| self.nexthops.release(*id));
         group
@@ -112,14 +129,16 @@ impl Planner {
     pub(super) fn replan(&mut self) {
         let ids: Vec<SlotId> = self.wanted.iter().map(|(id, _, _)| id).collect();
         let mut has_moved = false;
+        let mut unplanned: HashSet<SlotId> = HashSet::new();
         for id in ids {
             let Some(Wanted { kind, .. }) = self.wanted.value(id).cloned() else { continue };
             let Some(means) = self.wanted.extra(id) else { continue };
             if matches!(means.plan, Plan::Unplanned) {
+                unplanned.extend(is_far(&kind).then_some(id));
                 continue;
             }
             let old = self.plan(id).ok();
-            let plan = self.make_plan(&kind, true);
+            let plan = self.make_plan(id, &kind, true);
             let is_doubtful = is_far(&kind) && !is_in_place(old.as_deref(), &plan);
             if let (Some(old), Plan::Ready(new)) = (&old, &plan) {
                 has_moved |= old.nexthop_id == 0 && new.nexthop_id == 0 && old.hops != new.hops;
@@ -132,6 +151,21 @@ impl Planner {
         }
         if has_moved {
             self.request_dump(Scope::Full, ResyncReason::InterfaceGone);
+        }
+        self.look_at_unplanned(&unplanned);
+    }
+
+    /// Routes that were found as wanted need no plan; when their way has changed, they do.
+    fn look_at_unplanned(&mut self, kinds: &HashSet<SlotId>) {
+        if kinds.is_empty() {
+            return;
+        }
+        let is_theirs = |entry: &Entry| entry.wanted().is_some_and(|kind| kinds.contains(&kind));
+        let ids = self.routes.ids_where(is_theirs);
+        for id in ids {
+            if self.is_out_of_step(id) {
+                self.look_again(id);
+            }
         }
     }
 
@@ -147,7 +181,7 @@ impl Planner {
         for id in affected {
             let Some(Wanted { kind, .. }) = self.wanted.value(id).cloned() else { continue };
             self.set_plan(id, Plan::Unplanned);
-            let plan = self.make_plan(&kind, may_use_objects);
+            let plan = self.make_plan(id, &kind, may_use_objects);
             self.set_plan(id, plan);
         }
     }

@@ -502,70 +502,6 @@ fn recursive(gateway: &str) -> RouteKind {
 }
 
 #[test]
-fn a_gateway_further_away_is_asked_for_once_and_not_per_route() {
-    let mut pair = Pair::new();
-    set_way(&pair.kernel, 0);
-    for index in 0..50 {
-        pair.set(&format!("10.1.{index}.0/24"), &recursive(FAR));
-    }
-    assert!(pair.take());
-    let asked = Reading { scope: Scope::Gateways, gateways: vec![addr(FAR)] };
-    assert!(matches!(&pair.given_out[0], Work::Dump(reading) if *reading == asked), "{:?}", pair.given_out);
-    pair.settle();
-    assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
-    assert_eq!(pair.planner.status().resyncs, 0);
-    let via_neighbour = |content: &Content| content.hops[0].gateway == Some(addr("10.0.0.2"));
-    assert!(pair.kernel.contents(OURS).values().all(via_neighbour));
-}
-
-#[test]
-fn when_the_way_to_a_gateway_changes_all_its_routes_follow_by_one_message() {
-    let mut pair = Pair::new();
-    set_way(&pair.kernel, 0);
-    for index in 0..50 {
-        pair.set(&format!("10.1.{index}.0/24"), &recursive(FAR));
-    }
-    pair.settle();
-    pair.kernel.take_operations();
-    set_way(&pair.kernel, 1);
-    pair.settle();
-    assert_eq!(pair.kernel.take_operations().len(), 1);
-    let leads_to = |gateway: &str| {
-        let is_there = |content: &Content| content.hops[0].gateway == Some(addr(gateway));
-        pair.kernel.contents(OURS).values().all(is_there)
-    };
-    assert!(leads_to("10.0.1.2"));
-    // A change of a route that leads to none of our gateways is nothing to ask about.
-    pair.kernel.set_way(net("172.16.0.0/12"), &[addr("10.0.0.2")]);
-    assert!(!pair.step());
-}
-
-#[test]
-fn without_a_way_routes_are_pending_and_come_back_with_it() {
-    let mut pair = Pair::new();
-    set_way(&pair.kernel, 3);
-    for index in 0..50 {
-        pair.set(&format!("10.1.{index}.0/24"), &recursive(FAR));
-    }
-    pair.settle();
-    let status = pair.planner.status();
-    assert_eq!((status.installed, status.pending), (0, 50));
-    assert!(status.pending_routes[0].reason.to_string().contains("no route leads to the next hop"));
-    for way in [2, 0, 1] {
-        set_way(&pair.kernel, way);
-        pair.settle_with_retries();
-        assert!(pair.planner.status().is_in_step(), "{:#?}", pair.planner.status());
-        let count = WAYS[way].len();
-        assert!(pair.kernel.contents(OURS).values().all(|content| content.hops.len() == count));
-    }
-    set_way(&pair.kernel, 3);
-    pair.settle();
-    let status = pair.planner.status();
-    assert_eq!((status.installed, status.pending), (0, 50), "told, though the old way is still there");
-    assert_eq!(pair.kernel.route_count(OURS), 50);
-}
-
-#[test]
 fn an_audit_finds_what_nobody_told() {
     let kernel = FakeKernel::new();
     kernel.add_interface("eth0", net("10.0.0.0/24"));
@@ -598,3 +534,4 @@ fn an_audit_finds_what_nobody_told() {
 }
 
 mod chance;
+mod gateways;

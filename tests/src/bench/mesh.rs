@@ -86,7 +86,7 @@ impl Mesh {
             let (prefix, new) = match change {
                 RouteChange::Learned { prefix, next_hop, .. } => (prefix, Some(next_hop.addr())),
                 RouteChange::Withdrawn { prefix } => (prefix, None),
-                RouteChange::Local { .. } | RouteChange::Converged => continue,
+                RouteChange::Kernel { .. } | RouteChange::Local { .. } | RouteChange::Converged => continue,
             };
             let old = match new {
                 Some(hop) => held.insert(prefix, hop),

@@ -56,7 +56,7 @@ impl Rig {
         let number = self.clients.len();
         let address = next_hop(number);
         let remote = SocketAddr::new(IpAddr::V4(address), 40_000);
-        let accepted = self.engine.accept(self.now, remote, IpAddr::V4(OWN), &[]);
+        let accepted = self.engine.accept(self.now, remote, IpAddr::V4(OWN), &[], None);
         self.clients.push(accepted.expect("a client of the range"));
         let greeting = [Open::new(ASN, address, 90).encode(), keepalive()].concat();
         self.receive(number, &greeting);

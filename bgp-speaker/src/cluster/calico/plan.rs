@@ -8,6 +8,7 @@ mod context;
 mod convert;
 mod fib;
 mod filters;
+mod kernel;
 mod mesh;
 mod originate;
 mod peers;
@@ -17,7 +18,7 @@ mod session;
 use super::snapshot::Snapshot;
 use crate::cluster::Problem;
 use crate::config::filter::Filter;
-use crate::config::{Family, FibRules, NextHopMode, Role, Secret};
+use crate::config::{Family, FibRules, KernelImport, NextHopMode, Role, Secret};
 use bgp_proto::{Asn, BgpId, Community, LargeCommunity};
 use context::Context;
 use ipnet::IpNet;
@@ -123,6 +124,8 @@ pub struct Plan {
     pub originate: Vec<Origination>,
     /// Which routes go to the kernel.
     pub fib: FibRules,
+    /// Which routes of others are taken from there.
+    pub kernel_import: KernelImport,
     filters: BTreeMap<String, Arc<Filter>>,
     /// What is wrong with the data as a whole, and without effect therefore.
     pub problems: Vec<Problem>,
@@ -243,6 +246,7 @@ pub fn plan(snapshot: &Snapshot, local: &LocalNode) -> Result<Plan, PlanError> {
     let sessions = session::all(&context, &mut problems);
     let originate = originate::all(&context, &mut problems);
     let fib = fib::rules(&context, &mut problems);
+    let kernel_import = kernel::import(&context, &sessions, &originate, &mut problems);
     problems.sort();
     problems.dedup();
     Ok(Plan {
@@ -251,10 +255,11 @@ pub fn plan(snapshot: &Snapshot, local: &LocalNode) -> Result<Plan, PlanError> {
         router_id: context.router_id,
         cluster_id: context.node.cluster_id,
         listen: context.listen(),
-        filters: filters::all(&context, &sessions),
+        filters: filters::all(&context, &sessions, &originate),
         sessions,
         originate,
         fib,
+        kernel_import,
         problems,
     })
 }

@@ -3,7 +3,7 @@
 use crate::config::NeighborError;
 use crate::daemon::desired::DesiredError;
 use crate::daemon::file::{FileError, Problem};
-use crate::speaker::{ApplyError, QueryError, Stopped};
+use crate::speaker::{ApplyError, ChangeError, QueryError, Stopped};
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
@@ -59,6 +59,13 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("not started yet: waiting for {what}"))
     }
 
+    pub(super) fn too_many_readers() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many clients follow the events already; try again later",
+        )
+    }
+
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
@@ -90,7 +97,9 @@ impl From<ApplyError> for ApiError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Invalid(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
-            ApplyError::Listen(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            ApplyError::Kernel(_) | ApplyError::Listen(_) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
             ApplyError::Stopped(_) => Self::stopped(),
         }
     }
@@ -112,7 +121,8 @@ impl From<DesiredError> for ApiError {
             }
             DesiredError::Model(error) => Self::new(StatusCode::CONFLICT, error.to_string()),
             DesiredError::Apply(error) => error.into(),
-            DesiredError::Query(error) => error.into(),
+            DesiredError::Change(ChangeError::Neighbor(error)) => error.into(),
+            DesiredError::Change(ChangeError::Apply(error)) => error.into(),
         }
     }
 }

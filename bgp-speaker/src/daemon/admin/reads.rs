@@ -7,7 +7,8 @@ use crate::config::{NeighborError, NeighborId, NeighborRef, resolve};
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::metrics;
 use crate::view::{
-    ExplainView, FibDetailsView, NeighborView, PlanView, RouteQuery, RouteTable, RouteView, StatusView,
+    ExplainView, FibDetailsView, NeighborView, PlanView, RouteCursor, RouteQuery, RouteTable, RouteView,
+    StatusView,
 };
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Most routes of one answer.
-pub(crate) const ROUTES_LIMIT_MAX: usize = 100_000;
+const ROUTES_LIMIT_MAX: usize = 100_000;
 /// Routes of an answer whose request names no limit.
 const ROUTES_LIMIT_DEFAULT: usize = 1000;
 /// An engine that does not answer for so long is not healthy.
@@ -119,7 +120,7 @@ pub(super) async fn plan(State(admin): State<Arc<Admin>>) -> Result<Json<PlanVie
     Ok(Json(admin.desired.lock().await.plan().await?))
 }
 
-/// `?prefix=&table=best|received|advertised&neighbor=&longer=&limit=`
+/// `?prefix=&table=best|received|advertised&neighbor=&longer=&limit=&cursor=`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RoutesParams {
@@ -128,6 +129,7 @@ pub(super) struct RoutesParams {
     neighbor: Option<String>,
     longer: Option<bool>,
     limit: Option<usize>,
+    cursor: Option<String>,
 }
 
 impl RoutesParams {
@@ -151,21 +153,26 @@ impl RoutesParams {
         if !(1..=ROUTES_LIMIT_MAX).contains(&limit) {
             return Err(ApiError::bad_request(format!("limit is out of range; use 1 to {ROUTES_LIMIT_MAX}")));
         }
+        let after = self.cursor.filter(given).map(|text| text.parse::<RouteCursor>()).transpose();
         Ok(RouteQuery {
             prefix: prefix.map_err(|error| ApiError::bad_request(format!("prefix: {error}")))?,
             longer: self.longer.unwrap_or(false),
             table,
             neighbor,
             limit: Some(limit),
+            after: after.map_err(|error| ApiError::bad_request(format!("cursor: {error}")))?,
         })
     }
 }
 
-/// Routes, and whether there are more than the limit let through.
+/// Routes, and where to go on if there are more than the limit let through.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RoutesAnswer {
     pub(crate) routes: Vec<RouteView>,
     pub(crate) truncated: bool,
+    /// For the next page; null on the last one. A page may be short, or even empty, and not be the last.
+    #[serde(default)]
+    pub(crate) cursor: Option<RouteCursor>,
 }
 
 pub(super) async fn routes(
@@ -174,7 +181,7 @@ pub(super) async fn routes(
 ) -> Result<Json<RoutesAnswer>, ApiError> {
     let query = params?.0.into_query()?;
     let list = admin.handle.routes(query).await?;
-    Ok(Json(RoutesAnswer { routes: list.routes, truncated: list.truncated }))
+    Ok(Json(RoutesAnswer { routes: list.routes, truncated: list.next.is_some(), cursor: list.next }))
 }
 
 /// `?prefix=&to=`

@@ -10,16 +10,20 @@ use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 /// Connections of one listener at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 64;
 /// A connection without a complete request head for so long is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that are closed are told of once in this time.
+const SILENCE: Duration = Duration::from_secs(60);
 /// Answers in progress get so long when the daemon ends.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -88,14 +92,19 @@ impl AdminServer {
 async fn serve<L: Listener>(listener: &mut L, router: Router, mut stop: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let mut refused = Refused::default();
     loop {
         let io = tokio::select! {
             (io, _) = listener.accept() => io,
+            () = refused.silence() => {
+                refused.end_silence();
+                continue;
+            }
             Some(_) = connections.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Ok(permit) = permits.clone().try_acquire_owned() else {
-            tracing::warn!(limit = CONNECTIONS_MAX, "too many connections to the admin API; closed one");
+            refused.note();
             continue;
         };
         let service = TowerToHyperService::new(router.clone());
@@ -120,6 +129,46 @@ async fn serve<L: Listener>(listener: &mut L, router: Router, mut stop: watch::R
     }
     let goodbye = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, goodbye).await;
+}
+
+/// Connections that were closed because there are too many: told once in a while, with their number.
+#[derive(Default)]
+struct Refused {
+    untold: u64,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Refused {
+    fn note(&mut self) {
+        self.untold += 1;
+        if self.silence.is_none() {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let closed = std::mem::take(&mut self.untold);
+        tracing::warn!(
+            closed,
+            limit = CONNECTIONS_MAX,
+            "too many connections to the admin API; closed what came"
+        );
+        self.silence = Some(Box::pin(tokio::time::sleep(SILENCE)));
+    }
+
+    async fn silence(&mut self) {
+        match &mut self.silence {
+            Some(silence) => silence.as_mut().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn end_silence(&mut self) {
+        self.silence = None;
+        if self.untold > 0 {
+            self.tell();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ impl Fixture {
             handle: speaker.handle(),
             desired: Mutex::new(desired),
             drain,
+            events: Arc::default(),
             per_neighbor_metrics: false,
         });
         Self { admin, file, drains, _speaker: speaker }
@@ -82,6 +83,8 @@ async fn every_read_answers_on_both_sides() {
         "/v1/routes?prefix=192.168.0.0%2F16&longer=true&table=best&limit=5",
         "/v1/routes?table=received&neighbor=127.0.0.2",
         "/v1/fib",
+        "/v1/malformed",
+        "/v1/malformed?neighbor=127.0.0.2",
         "/v1/plan",
     ] {
         let (status, body) = fixture.ask(Method::GET, path, "").await;
@@ -119,9 +122,24 @@ async fn requests_that_make_no_sense_say_why() {
         (Method::GET, "/v1/neighbors/127.0.0.9", "", 404, "there is no neighbour 127.0.0.9"),
         (Method::GET, "/v1/neighbors/node-b", "", 400, "\\\"node-b\\\" is not an address"),
         (Method::GET, "/v1/routes?prefix=10.0.0.1/8", "", 400, "did you mean \\\"10.0.0.0/8\\\"?"),
+        (
+            Method::GET,
+            "/v1/routes?cursor=10.0.0.0",
+            "",
+            400,
+            "cursor: not a cursor; take it as it is from the",
+        ),
         (Method::GET, "/v1/routes?limit=0", "", 400, "limit is out of range; use 1 to 100000"),
         (Method::GET, "/v1/routes?table=received", "", 400, "need neighbor=ADDRESS"),
         (Method::GET, "/v1/routes?table=best&neighbor=127.0.0.2", "", 400, "goes with table=received"),
+        (Method::GET, "/v1/malformed?neighbor=127.0.0.9", "", 404, "there is no neighbour 127.0.0.9"),
+        (
+            Method::GET,
+            "/v1/events?topics=weather",
+            "",
+            400,
+            "\\\"weather\\\" is none of sessions, routes, config, fib",
+        ),
         (Method::GET, "/v1/routes?colour=red", "", 400, "unknown field `colour`"),
         (Method::POST, "/v1/neighbors/127.0.0.9/reset", "", 404, "there is no neighbour 127.0.0.9"),
         (Method::POST, "/v1/neighbors/127.0.0.2/fly", "", 404, "reset, refresh, enable, disable"),
@@ -134,6 +152,31 @@ async fn requests_that_make_no_sense_say_why() {
         assert_eq!(found, status, "{path}: {answer}");
         assert!(answer.starts_with("{\"error\":\"") && answer.contains(expected), "{path}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn routes_come_page_by_page() {
+    let fixture = Fixture::start("pages").await;
+    for number in 0..7 {
+        let path = format!("/v1/announcements/10.0.{number}.0/24");
+        assert_eq!(fixture.ask(Method::PUT, &path, "").await.0, 200);
+    }
+    let (mut prefixes, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let path = format!("/v1/routes?limit=3&cursor={cursor}");
+        let (status, answer) = fixture.ask(Method::GET, &path, "").await;
+        assert_eq!(status, 200, "{answer}");
+        let page: RoutesAnswer = serde_json::from_str(&answer).unwrap();
+        assert_eq!(page.truncated, page.cursor.is_some());
+        prefixes.extend(page.routes.iter().map(|route| route.prefix.to_string()));
+        pages += 1;
+        match page.cursor {
+            Some(next) => cursor = next.to_string(),
+            None => break,
+        }
+    }
+    let expected = (0..7).map(|number| format!("10.0.{number}.0/24")).chain(["192.168.1.0/26".to_owned()]);
+    assert_eq!((prefixes, pages), (expected.collect(), 3));
 }
 
 #[tokio::test]
@@ -186,4 +229,51 @@ async fn a_drain_answers_once_it_is_done() {
     assert!(!asked.is_finished());
     done.send(()).unwrap();
     assert_eq!(asked.await.unwrap(), (204, String::new()));
+}
+
+#[tokio::test]
+async fn events_are_streamed_until_the_end() {
+    use http_body_util::BodyExt;
+    let fixture = Fixture::start("events").await;
+    let feeding =
+        tokio::spawn(crate::daemon::events::feed(fixture.admin.events.clone(), fixture.admin.handle.clone()));
+    let request = Request::builder().uri("/v1/events?topics=config").body(Body::empty()).unwrap();
+    let response = TowerToHyperService::new(read_only(fixture.admin.clone())).call(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    assert_eq!(fixture.ask(Method::PUT, "/v1/announcements/10.0.0.0/8", "").await.0, 200);
+    fixture.admin.handle.shutdown(crate::Stop::Leave).await.unwrap();
+    let mut text = String::new();
+    while let Some(frame) = body.frame().await {
+        text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], [": the events follow", ""]);
+    assert!(lines[2].starts_with("id: ") && lines[2].ends_with("-0"), "{text}");
+    assert_eq!(lines[3], "event: config");
+    let step = r#"{"event":"config","steps":[{"action":"announce","target":"10.0.0.0/8","#;
+    assert!(lines[4].strip_prefix("data: ").is_some_and(|json| json.starts_with(step)), "{text}");
+    assert_eq!(lines[7], "event: end");
+    feeding.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_id_must_be_one() {
+    let fixture = Fixture::start("event-id").await;
+    let request =
+        Request::builder().uri("/v1/events").header("last-event-id", "7").body(Body::empty()).unwrap();
+    let response = TowerToHyperService::new(read_only(fixture.admin.clone())).call(request).await.unwrap();
+    assert_eq!(response.status(), 400);
+}
+
+#[tokio::test]
+async fn a_neighbour_that_is_switched_without_being_there_is_an_error() {
+    let fixture = Fixture::start("switch").await;
+    let (status, answer) = fixture.ask(Method::POST, "/v1/neighbors/127.0.0.9/disable", "").await;
+    assert_eq!(status, 404, "{answer}");
+    assert_eq!(fixture.ask(Method::POST, "/v1/neighbors/127.0.0.2/disable", "").await.0, 204);
+    let config = fixture.admin.handle.config().await.unwrap();
+    assert!(!config.neighbors.values().next().unwrap().enabled);
+    fixture.admin.handle.shutdown(crate::Stop::Leave).await.unwrap();
+    assert_eq!(fixture.ask(Method::POST, "/v1/neighbors/127.0.0.2/enable", "").await.0, 503);
 }

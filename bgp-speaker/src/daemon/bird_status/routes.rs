@@ -1,39 +1,32 @@
-//! `show route`: the table, page by page, so that one client's question about a big table holds nothing else up.
-//!
-//! A page is all prefixes inside a network. If they are too many, its two halves are asked for instead: in the order of
-//! prefixes, and as the table is when its turn comes.
+//! `show route`: the table, page by page, so that one client's question about a big table holds nothing else up. Each
+//! page is as the table is when its turn comes.
 
 use super::reply::Reply;
 use super::times::short;
 use super::{Picture, Side, word};
 use crate::config::{Encapsulation, Family, FibRules, NeighborRef};
 use crate::speaker::{QueryError, SpeakerHandle};
-use crate::view::{FibNextHopView, RouteQuery, RouteTable, RouteView};
+use crate::view::{FibNextHopView, RouteQuery, RouteView};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Routes of a page.
-const PAGE_ROUTES: usize = 1024;
+const PAGE_ROUTES: usize = 4096;
 /// BIRD's preferences of what it learns by BGP, and of what it is told by its own file.
 const PREFERENCE_BGP: u32 = 100;
 const PREFERENCE_STATIC: u32 = 200;
+/// Of networks of interfaces, and of what it learns from the kernel.
+const PREFERENCE_DIRECT: u32 = 240;
+const PREFERENCE_KERNEL: u32 = 10;
 
 /// A walk over the table. One per question.
 #[derive(Debug)]
 pub(super) struct Walk {
     picture: Picture,
     next_hops: Vec<FibNextHopView>,
-    /// Networks to look into, the next one last.
-    todo: Vec<Part>,
+    /// The next page; `None`: that was the last.
+    query: Option<RouteQuery>,
     /// Of the row before.
     prefix: Option<IpNet>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// Everything inside.
-    Inside(IpNet),
-    /// This prefix alone.
-    Exactly(IpNet),
 }
 
 impl Walk {
@@ -42,7 +35,9 @@ impl Walk {
             Family::Ipv4Unicast => IpNet::V4(Ipv4Net::default()),
             Family::Ipv6Unicast => IpNet::V6(Ipv6Net::default()),
         };
-        Self { picture, next_hops, todo: vec![Part::Inside(all)], prefix: None }
+        let limit = Some(PAGE_ROUTES);
+        let query = RouteQuery { prefix: Some(all), longer: true, limit, ..RouteQuery::default() };
+        Self { picture, next_hops, query: Some(query), prefix: None }
     }
 
     /// Writes the next page into the reply; `false` once that was the end of it.
@@ -54,21 +49,13 @@ impl Walk {
         handle: &SpeakerHandle,
         reply: &mut Reply,
     ) -> Result<bool, QueryError> {
-        let Some(part) = self.todo.pop() else {
+        let Some(query) = self.query.take() else {
             reply.end(0, "");
             return Ok(false);
         };
-        let (prefix, longer, limit) = match part {
-            Part::Inside(network) => (network, true, Some(PAGE_ROUTES)),
-            Part::Exactly(prefix) => (prefix, false, None),
-        };
-        let query =
-            RouteQuery { prefix: Some(prefix), longer, table: RouteTable::All, neighbor: None, limit };
-        let list = handle.routes(query).await?;
-        match part {
-            Part::Inside(network) if list.truncated => self.todo.extend(halves(network)),
-            _ => list.routes.iter().for_each(|route| self.row(route, reply)),
-        }
+        let list = handle.routes(query.clone()).await?;
+        list.routes.iter().for_each(|route| self.row(route, reply));
+        self.query = list.next.map(|next| RouteQuery { after: Some(next), ..query });
         Ok(true)
     }
 
@@ -86,7 +73,12 @@ impl Walk {
         let Picture { now, .. } = self.picture;
         let Ok(from) = route.from.parse::<NeighborRef>() else {
             let since = short(self.picture.before(self.picture.status.uptime_secs), now);
-            return (format!("static1 {since}"), format!(" ({PREFERENCE_STATIC})"));
+            let (source, preference) = match &route.kernel {
+                None => ("static1", PREFERENCE_STATIC),
+                Some(kernel) if kernel.is_network => ("direct1", PREFERENCE_DIRECT),
+                Some(_) => ("kernel1", PREFERENCE_KERNEL),
+            };
+            return (format!("{source} {since}"), format!(" ({preference})"));
         };
         let is_it = |neighbor: &&crate::view::NeighborView| {
             neighbor.address == from.address.to_string() && from.port.is_none_or(|port| port == neighbor.port)
@@ -111,6 +103,12 @@ impl Walk {
 
     /// Where packets go, as far as the kernel's side has been decided.
     fn via(&self, route: &RouteView) -> String {
+        if let Some(kernel) = route.kernel.as_ref().filter(|kernel| !kernel.is_blackhole) {
+            let interface = kernel.interface.as_deref().unwrap_or("?");
+            let gateway = kernel.gateway.as_ref();
+            return gateway
+                .map_or(format!("dev {interface}"), |gateway| format!("via {gateway} on {interface}"));
+        }
         let Some(next_hop) = &route.next_hop else { return "blackhole".to_owned() };
         let is_tunnelled = is_in_tunnel(&self.picture.config.fib_rules, &route.prefix);
         let to_it = || {
@@ -127,13 +125,6 @@ impl Walk {
             None => format!("via {next_hop} on ?"),
         }
     }
-}
-
-/// The parts of a network that has too much inside, the first one last.
-fn halves(network: IpNet) -> Vec<Part> {
-    let longer = network.prefix_len().saturating_add(1);
-    let halves = network.subnets(longer).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
-    halves.into_iter().rev().map(Part::Inside).chain([Part::Exactly(network)]).collect()
 }
 
 /// `via GATEWAY dev DEVICE onlink` in BIRD's words.

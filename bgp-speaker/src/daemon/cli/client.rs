@@ -2,8 +2,8 @@
 
 use crate::daemon::advice::io_text;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::fmt::Write as _;
@@ -54,18 +54,37 @@ impl AdminClient {
         self.request(Method::POST, path, Bytes::new()).await.map(drop)
     }
 
-    fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+    /// GETs a body that comes as it is made.
+    pub(super) async fn stream(&self, path: &str) -> Result<Incoming, ClientError> {
+        let opened = self.open(Method::GET, path, Bytes::new());
+        let response = self.in_time(opened).await?;
+        Ok(response.into_body())
+    }
+
+    pub(super) fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
         serde_json::from_slice(body)
             .map_err(|error| self.broke_off(format!("its answer is not what this version expects ({error})")))
     }
 
     async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
-        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(method, path, body))
+        let exchange = async {
+            let response = self.open(method, path, body).await?;
+            self.whole(response).await
+        };
+        self.in_time(exchange).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        tokio::time::timeout(ANSWER_TIMEOUT, answer)
             .await
             .unwrap_or_else(|_| Err(self.broke_off(format!("no answer in {} s", ANSWER_TIMEOUT.as_secs()))))
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
+    /// The head of a successful answer.
+    async fn open(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| ClientError::Unreachable {
             socket: self.socket.clone(),
             reason: io_text(&error),
@@ -82,14 +101,19 @@ impl AdminClient {
             .map_err(|error| self.broke_off(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broke_off)?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(broke_off)?.to_bytes();
         if status.is_success() {
-            return Ok(body);
+            return Ok(response);
         }
+        let body = self.whole(response).await?;
         Err(ClientError::Refused { status: status.as_u16(), message: error_message(&body) })
     }
 
-    fn broke_off(&self, reason: String) -> ClientError {
+    async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = response.into_body().collect().await;
+        Ok(body.map_err(|error| self.broke_off(error.to_string()))?.to_bytes())
+    }
+
+    pub(super) fn broke_off(&self, reason: String) -> ClientError {
         ClientError::BrokeOff { socket: self.socket.clone(), reason }
     }
 }

@@ -59,7 +59,7 @@ fn render_path(path: &ExplainedPath, colours: bool) -> String {
     let next_hop = route.next_hop.as_ref().map_or_else(String::new, |next_hop| format!(" via {next_hop}"));
     let stale = if route.stale { ", stale: kept while its neighbour restarts" } else { "" };
     let path_id = route.path_id.map_or_else(String::new, |path_id| format!(" path {path_id}"));
-    let from = &route.from;
+    let from = route.source();
     format!("{} from {from}{path_id}{next_hop}: {}{stale}\n", paint(mark, colour, colours), path.because)
 }
 
@@ -96,6 +96,7 @@ mod tests {
             family: Family::Ipv4Unicast,
             next_hop: Some(from.to_owned()),
             from: from.to_owned(),
+            kernel: None,
             best,
             origin: "igp".to_owned(),
             as_path: String::new(),

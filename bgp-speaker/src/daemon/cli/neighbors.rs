@@ -161,8 +161,15 @@ fn render_one(neighbor: &NeighborView, colours: bool) -> String {
         ("messages in", messages(&neighbor.messages_received)),
         ("messages out", messages(&neighbor.messages_sent)),
         ("established", Some(format!("{} times", neighbor.established_count))),
+        ("malformed", malformed(neighbor)),
     ]));
     text
+}
+
+fn malformed(neighbor: &NeighborView) -> Option<String> {
+    let count = neighbor.malformed_count;
+    let noun = if count == 1 { "message" } else { "messages" };
+    (count > 0).then(|| format!("{count} {noun}; `malformed {}` shows the last", neighbor.address))
 }
 
 fn messages(counts: &BTreeMap<String, u64>) -> Option<String> {

@@ -7,20 +7,30 @@ use std::io::{ErrorKind, Write};
 
 /// Prints a text that has its line ends.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    print_open(text).map(drop)
+}
+
+/// Prints a text, and says whether somebody still reads.
+pub(super) fn print_open(text: &str) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::Failed(format!("cannot write to standard output: {}", io_text(&error)))),
     }
 }
 
 /// Prints a value for programs.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&json_text(value)?)
+}
+
+/// A value for programs, with its line end.
+pub(super) fn json_text(value: &impl Serialize) -> Result<String, Failure> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::Failed(format!("cannot write the answer as JSON: {error}")))?;
     text.push('\n');
-    print(&text)
+    Ok(text)
 }
 
 /// One line per fact, names in a column of their own. Facts without a value are left out.

@@ -79,6 +79,7 @@ fn first_start(file: &FileConfig, config: &SpeakerConfig) -> PlanView {
         announcements: Default::default(),
         filters: Default::default(),
         fib_rules: Default::default(),
+        kernel_import: None,
         ..config.clone()
     };
     PlanView::new(&node_name(file), config, file.fib.is_some(), diff(&nothing, config))

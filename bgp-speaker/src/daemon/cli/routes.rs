@@ -1,13 +1,13 @@
 //! `routes`: the tables.
 
 use super::client::with_query;
-use super::output::{facts, print, print_json};
+use super::output::{facts, json_text, print_open};
 use super::{Failure, ReadArgs};
 use crate::config::NeighborRef;
-use crate::daemon::admin::{ROUTES_LIMIT_MAX, RoutesAnswer};
+use crate::daemon::admin::RoutesAnswer;
 use crate::daemon::file::prefix_from_text;
 use crate::daemon::human::{Align, Colour, Table, colours_wanted, paint};
-use crate::view::RouteView;
+use crate::view::{RouteCursor, RouteView};
 use clap::Args;
 use ipnet::IpNet;
 
@@ -31,17 +31,18 @@ pub(super) struct RoutesArgs {
     /// All attributes
     #[arg(short, long)]
     verbose: bool,
-    /// At most this many
-    #[arg(long, value_name = "N", default_value_t = ROUTES_LIMIT_MAX)]
-    limit: usize,
+    /// At most this many; all unless given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     #[command(flatten)]
     read: ReadArgs,
 }
 
 impl RoutesArgs {
-    /// The path and query that ask for these routes.
-    fn target(&self) -> String {
-        let mut params = vec![("limit", self.limit.to_string())];
+    /// The path and query that ask for these routes from a place on.
+    fn target(&self, limit: usize, cursor: Option<&RouteCursor>) -> String {
+        let mut params = vec![("limit", limit.to_string())];
+        params.extend(cursor.map(|cursor| ("cursor", cursor.to_string())));
         params.extend(self.prefix.map(|prefix| ("prefix", prefix.to_string())));
         let (table, neighbor) = match (self.received, self.advertised) {
             (Some(address), _) => (Some("received"), Some(address)),
@@ -55,26 +56,93 @@ impl RoutesArgs {
     }
 }
 
+/// Routes per request: enough to be quick, few enough to be shown at once.
+const PAGE_ROUTES: usize = 5000;
+
 pub(super) async fn routes(args: &RoutesArgs) -> Result<(), Failure> {
-    let list: RoutesAnswer = args.read.daemon.client().get(&args.target()).await?;
-    let colours = colours_wanted();
-    if args.read.json {
-        print_json(&list.routes)?;
-    } else if list.routes.is_empty() {
-        print("no routes\n")?;
-    } else if args.verbose {
-        print(&list.routes.iter().map(|route| render_verbose(route, colours)).collect::<String>())?;
-    } else {
-        print(&render(&list.routes, colours))?;
+    let client = args.read.daemon.client();
+    let mut out = Output::new(args);
+    let mut left = args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut cursor = None;
+    loop {
+        let target = args.target(left.min(PAGE_ROUTES), cursor.as_ref());
+        let page: RoutesAnswer = client.get(&target).await?;
+        left = left.saturating_sub(page.routes.len());
+        cursor = page.cursor;
+        out.page(&page.routes)?;
+        if cursor.is_none() || left == 0 || out.is_closed {
+            break;
+        }
     }
-    if list.truncated {
-        eprintln!("note: there are more than {} routes; name a PREFIX to see the others", list.routes.len());
+    out.end()?;
+    if cursor.is_some() && left == 0 {
+        eprintln!("note: there are more routes; raise --limit, or name a PREFIX");
     }
     Ok(())
 }
 
+/// Page after page, as if it were one.
+struct Output<'a> {
+    args: &'a RoutesArgs,
+    colours: bool,
+    count: usize,
+    /// Of the columns so far.
+    widths: Vec<usize>,
+    /// Whoever reads has read enough.
+    is_closed: bool,
+}
+
+impl<'a> Output<'a> {
+    fn new(args: &'a RoutesArgs) -> Self {
+        Self { args, colours: colours_wanted(), count: 0, widths: Vec::new(), is_closed: false }
+    }
+
+    fn page(&mut self, routes: &[RouteView]) -> Result<(), Failure> {
+        if routes.is_empty() {
+            return Ok(());
+        }
+        let text = if self.args.read.json {
+            self.json(routes)?
+        } else if self.args.verbose {
+            routes.iter().map(|route| render_verbose(route, self.colours)).collect()
+        } else {
+            self.table(routes)
+        };
+        self.count += routes.len();
+        self.write(&text)
+    }
+
+    fn table(&mut self, routes: &[RouteView]) -> String {
+        let table = table(routes).continuing(std::mem::take(&mut self.widths));
+        self.widths = table.widths();
+        if self.count == 0 { table.render(self.colours) } else { table.render_rows(self.colours) }
+    }
+
+    /// Elements of one list, laid out as all other answers are.
+    fn json(&self, routes: &[RouteView]) -> Result<String, Failure> {
+        let text = json_text(&routes)?;
+        let elements = text.strip_prefix('[').and_then(|text| text.trim_end().strip_suffix(']'));
+        let start = if self.count == 0 { "[" } else { "," };
+        Ok(format!("{start}{}", elements.unwrap_or_default().trim_end()))
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        match (self.args.read.json, self.count) {
+            (true, 0) => self.write("[]\n"),
+            (true, _) => self.write("\n]\n"),
+            (false, 0) => self.write("no routes\n"),
+            (false, _) => Ok(()),
+        }
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.is_closed |= !print_open(text)?;
+        Ok(())
+    }
+}
+
 /// `>` best, `s` stale.
-fn render(routes: &[RouteView], colours: bool) -> String {
+fn table(routes: &[RouteView]) -> Table {
     let mut table = Table::new(vec![
         ("", Align::Left),
         ("PREFIX", Align::Left),
@@ -94,13 +162,13 @@ fn render(routes: &[RouteView], colours: bool) -> String {
             (marks, if route.best && !route.stale { Colour::Good } else { colour }),
             (named(route), colour),
             plain(route.next_hop.clone().unwrap_or_default()),
-            plain(route.from.clone()),
+            plain(route.source()),
             plain(number(route.local_pref)),
             plain(number(route.med)),
             plain(route.as_path.clone()),
         ]);
     }
-    table.render(colours)
+    table
 }
 
 /// A path's name: its prefix, and its identifier if it has one.
@@ -126,7 +194,7 @@ fn render_verbose(route: &RouteView, colours: bool) -> String {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let attributes = facts([
         ("  next hop", route.next_hop.clone()),
-        ("  from", Some(route.from.clone())),
+        ("  from", Some(route.source())),
         ("  origin", Some(route.origin.clone())),
         ("  AS path", text(&route.as_path)),
         ("  local pref", number(route.local_pref)),
@@ -153,6 +221,7 @@ mod tests {
             family: Family::Ipv4Unicast,
             next_hop: Some("10.0.0.2".to_owned()),
             from: "10.0.0.9".to_owned(),
+            kernel: None,
             best: true,
             origin: "igp".to_owned(),
             as_path: String::new(),
@@ -172,7 +241,7 @@ mod tests {
     fn the_table_shows_best_and_stale() {
         let stale = RouteView { best: false, stale: true, path_id: Some(7), ..route() };
         assert_eq!(
-            render(&[route(), stale], false),
+            table(&[route(), stale]).render(false),
             "   PREFIX                 NEXT HOP  FROM      PREF  MED  AS PATH\n\
              >  192.168.1.0/26         10.0.0.2  10.0.0.9   100\n\
              s  192.168.1.0/26 path 7  10.0.0.2  10.0.0.9   100\n"
@@ -188,7 +257,7 @@ mod tests {
             as_path: "65001 ".repeat(40),
             ..route()
         };
-        let text = render(&[long], false);
+        let text = table(&[long]).render(false);
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     }
 

@@ -4,7 +4,7 @@ use super::output::{facts, print, print_json};
 use super::{Failure, ReadArgs};
 use crate::daemon::file::table_name;
 use crate::daemon::human::{Colour, age, colours_wanted, handover, paint, state_colour};
-use crate::view::{DatastoreView, FibView, StatusView};
+use crate::view::{DatastoreView, FibView, KernelImportView, StatusView};
 
 pub(super) async fn status(args: &ReadArgs) -> Result<(), Failure> {
     let status: StatusView = args.daemon.client().get("/v1/status").await?;
@@ -41,11 +41,23 @@ fn render(status: &StatusView, colours: bool) -> String {
             Some(status.fib.as_ref().map_or("routes stay out of it".to_owned(), |fib| kernel(fib, colours))),
         ),
         ("kernel error", status.fib.as_ref().and_then(|fib| fib.last_error.clone())),
+        ("kernel import", status.kernel_import.as_ref().map(|import| kernel_import(import, colours))),
         ("handover", status.handover.as_ref().map(handover)),
         ("datastore", status.datastore.as_ref().map(|datastore| self::datastore(datastore, colours))),
         ("datastore error", status.datastore.as_ref().and_then(|datastore| datastore.last_error.clone())),
         ("invalid", status.datastore.as_ref().and_then(invalid)),
     ])
+}
+
+fn kernel_import(import: &KernelImportView, colours: bool) -> String {
+    let mut text = format!("{} routes of other programs, {} networks", import.routes, import.networks);
+    if import.refused > 0 {
+        text.push_str(&paint(&format!(", no room for {} more", import.refused), Colour::Bad, colours));
+    }
+    if let Some(error) = &import.last_error {
+        text.push_str(&paint(&format!(", not read the last time: {error}"), Colour::Bad, colours));
+    }
+    text
 }
 
 fn datastore(datastore: &DatastoreView, colours: bool) -> String {
@@ -111,6 +123,12 @@ mod tests {
                 in_sync: true,
                 ..FibView::default()
             }),
+            kernel_import: Some(KernelImportView {
+                routes: 3,
+                networks: 2,
+                refused: 7,
+                ..KernelImportView::default()
+            }),
             datastore: Some(DatastoreView {
                 up: false,
                 revision: 17,
@@ -140,6 +158,7 @@ mod tests {
              sessions         1 Active, 6 Established\n\
              routes           ipv4-unicast: 12 best of 40 paths\n\
              kernel           12 of 12 routes installed in table main as protocol 12, in sync\n\
+             kernel import    3 routes of other programs, 2 networks, no room for 7 more\n\
              handover         1 session held for at most 28s (10.0.0.2), waiting for a session with 10.0.0.9\n\
              datastore        not reached, what it held last is in force, revision 17\n\
              datastore error  http://127.0.0.1:2379: connection refused\n\

@@ -7,7 +7,8 @@ use crate::cluster::folder::{FileContent, FolderNews};
 use crate::cluster::kubernetes::SourceNews;
 use crate::cluster::registry::{LocalRecord, NODES_PREFIX, NodeRecord, Registry, RegistryError};
 use crate::cluster::{Problem, Update};
-use crate::config::{SpeakerConfig, at_address};
+use crate::config::filter::{Condition, Filter, RouteSource, Rule, Then};
+use crate::config::{PolicyRef, SpeakerConfig, at_address};
 use crate::daemon::file::{EtcdModel, EtcdSection};
 use crate::view::PlanView;
 use calico::Effect;
@@ -353,5 +354,28 @@ fn on_top_of(base: &SpeakerConfig, derived: SpeakerConfig) -> SpeakerConfig {
     config.announcements.extend(base.announcements.clone());
     config.filters.extend(base.filters.clone());
     config.fib_rules.pools.extend(base.fib_rules.pools.clone());
+    config.fib_rules.next_hops_max = base.fib_rules.next_hops_max.or(config.fib_rules.next_hops_max);
+    match &base.kernel_import {
+        Some(import) => config.kernel_import = Some(import.clone()),
+        None if config.kernel_import.is_some() => keep_kernel_from(base, &mut config),
+        None => {}
+    }
     config
 }
+
+/// Neighbours of the file without a filter are told what they would be told if nothing were taken from the kernel: the
+/// host's own routes, perhaps its default route, are in there now.
+fn keep_kernel_from(base: &SpeakerConfig, config: &mut SpeakerConfig) {
+    let neighbors = config.neighbors.iter_mut().filter(|(id, _)| base.neighbors.contains_key(id));
+    let of_neighbors = neighbors.map(|(_, neighbor)| &mut neighbor.options.export);
+    let of_ranges = config.listen_ranges.iter_mut().map(|range| &mut range.options.export);
+    for export in of_neighbors.chain(of_ranges).filter(|export| **export == PolicyRef::Accept) {
+        *export = PolicyRef::Filters(vec![NOT_FROM_KERNEL.to_owned()]);
+    }
+    let rule = Rule::new(Then::Reject).when(Condition::Source(RouteSource::Kernel));
+    let filter = Filter { rules: vec![rule], default: Then::Next };
+    config.filters.insert(NOT_FROM_KERNEL.to_owned(), Arc::new(filter));
+}
+
+/// No filter of a file can be called so.
+const NOT_FROM_KERNEL: &str = "file/not-from-the-kernel";

@@ -123,6 +123,19 @@ fn calicos_data_come_on_top_of_the_file() {
         config.fib_rules.pools.iter().map(|(pool, rule)| format!("{pool} {}", rule.program)).collect();
     assert_eq!(programmed, ["10.5.0.0/16 false", "10.6.0.0/16 false", "10.7.0.0/16 true"]);
     assert!(config.announcements.contains_key(&"172.16.0.0/24".parse().unwrap()));
+    // What the kernel has is for the cluster's sessions: the file's neighbour would be told the host's default route.
+    let import = config.kernel_import.as_ref().unwrap().to_string();
+    assert!(
+        import.starts_with("10.6.0.0/16+ 10.7.0.0/16+, networks of interfaces but cali*, kube-ipvs*"),
+        "{import}"
+    );
+    let exports: Vec<String> = config.neighbors.values().map(|n| n.options.export.to_string()).collect();
+    assert_eq!(exports, ["Calico/export/ipv4-unicast", "file/not-from-the-kernel"]);
+    let mut of_file = file.speaker.clone();
+    of_file.kernel_import = Some(crate::config::KernelImport::default());
+    let config = model.desired(&of_file).unwrap();
+    assert_eq!(config.kernel_import, of_file.kernel_import, "the file's own");
+    assert_eq!(config.neighbors.values().last().unwrap().options.export, crate::config::PolicyRef::Accept);
     let gone = Entry { value: None, revision: 8, ..calico().remove(0) };
     assert!(model.update(&Update::Changed { changes: vec![gone], revision: 8 }));
     assert!(model.desired(&file.speaker).is_err(), "the last desired state stays in force");

@@ -2,11 +2,12 @@
 
 use super::reader::{Section, kind};
 use super::values;
-use crate::config::{Encapsulation, EncapsulationMode, PoolRule};
+use crate::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule};
 use fib_sync::InterfaceName;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
@@ -61,8 +62,8 @@ impl Default for AdminConfig {
     }
 }
 
-/// The section, and what is done with routes by pool.
-pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, BTreeMap<IpNet, PoolRule>) {
+/// The section, and what becomes of which routes.
+pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, FibRules) {
     let defaults = FibSection::default();
     let fib = FibSection {
         table: section.read("table", table).unwrap_or(defaults.table),
@@ -70,9 +71,10 @@ pub(super) fn read_fib(mut section: Section<'_>) -> (FibSection, BTreeMap<IpNet,
         protocol: section.read("protocol", values::integer(5..=u8::MAX)).unwrap_or(defaults.protocol),
         metric: section.read("metric", values::integer(0..=u32::MAX)).unwrap_or(defaults.metric),
     };
+    let next_hops_max = section.read("next_hops_max", values::integer(1..=u8::MAX)).and_then(NonZeroU8::new);
     let pools = read_pools(section.sections("pools"));
     section.finish();
-    (fib, pools)
+    (fib, FibRules { pools, next_hops_max, ..FibRules::default() })
 }
 
 fn read_pools(sections: Vec<Section<'_>>) -> BTreeMap<IpNet, PoolRule> {

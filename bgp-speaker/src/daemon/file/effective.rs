@@ -3,8 +3,8 @@
 use super::effective_filters::{FilterKeys, prefix_sets};
 use super::{AdminConfig, BirdStatusSection, EtcdModel, EtcdSection, FibSection, FileConfig, table_name};
 use crate::config::{
-    AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, ListenRange,
-    Neighbor, NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
+    AddPaths, Announcement, AnnouncementKind, Encapsulation, EncapsulationMode, Family, KernelImport,
+    ListenRange, Neighbor, NextHopMode, PolicyRef, PoolRule, Role, SessionOptions, SpeakerConfig,
 };
 use ipnet::IpNet;
 use serde::Serialize;
@@ -40,6 +40,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     filters: BTreeMap<&'a str, FilterKeys>,
     fib: Option<Fib<'a>>,
+    kernel_import: Option<KernelImportKeys>,
     etcd: Option<Etcd<'a>>,
     admin: Admin<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +108,15 @@ enum PolicyKeys<'a> {
 }
 
 #[derive(Serialize)]
+struct KernelImportKeys {
+    prefixes: Vec<String>,
+    networks: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored_interfaces: Vec<String>,
+    normal_priority: Option<u32>,
+}
+
+#[derive(Serialize)]
 struct Announce {
     blocks: Vec<IpNet>,
     routes: Vec<RouteKeys>,
@@ -126,6 +136,7 @@ struct Fib<'a> {
     table: Table,
     protocol: u8,
     metric: u32,
+    next_hops_max: Option<NonZeroU8>,
     pools: Vec<Pool<'a>>,
 }
 
@@ -201,6 +212,7 @@ impl<'a> Document<'a> {
             prefix_sets: prefix_sets(&speaker.filters),
             filters: speaker.filters.iter().map(|(name, filter)| (&**name, FilterKeys::of(filter))).collect(),
             fib: config.fib.map(|fib| Fib::of(fib, speaker)),
+            kernel_import: speaker.kernel_import.as_ref().map(KernelImportKeys::of),
             etcd: config.etcd.as_ref().map(Etcd::of),
             admin: Admin::of(&config.admin),
             bird_status: BirdStatus::of(&config.bird_status),
@@ -285,11 +297,30 @@ impl RouteKeys {
     }
 }
 
+impl KernelImportKeys {
+    fn of(import: &KernelImport) -> Self {
+        fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+            values.iter().map(ToString::to_string).collect()
+        }
+        Self {
+            prefixes: import.prefixes.as_ref().map_or_else(Vec::new, |prefixes| texts(prefixes.ranges())),
+            networks: import.networks.is_some(),
+            ignored_interfaces: import
+                .networks
+                .as_ref()
+                .map_or_else(Vec::new, |n| texts(&n.ignored_interfaces)),
+            // A file has one for both families.
+            normal_priority: import.priorities.map(|priorities| priorities.ipv4),
+        }
+    }
+}
+
 impl<'a> Fib<'a> {
     fn of(fib: FibSection, speaker: &'a SpeakerConfig) -> Self {
         let table = table_name(fib.table).map_or(Table::Number(fib.table), Table::Name);
         let pools = speaker.fib_rules.pools.iter().map(Pool::of).collect();
-        Self { table, protocol: fib.protocol, metric: fib.metric, pools }
+        let next_hops_max = speaker.fib_rules.next_hops_max;
+        Self { table, protocol: fib.protocol, metric: fib.metric, next_hops_max, pools }
     }
 }
 

@@ -23,8 +23,8 @@ pub(super) const THEN: [(&str, Then); 3] =
     [("accept", Then::Accept), ("reject", Then::Reject), ("next", Then::Next)];
 pub(super) const SESSIONS: [(&str, SessionKind); 2] =
     [("ibgp", SessionKind::Internal), ("ebgp", SessionKind::External)];
-pub(super) const SOURCES: [(&str, RouteSource); 2] =
-    [("local", RouteSource::Local), ("peers", RouteSource::Peers)];
+pub(super) const SOURCES: [(&str, RouteSource); 3] =
+    [("kernel", RouteSource::Kernel), ("local", RouteSource::Local), ("peers", RouteSource::Peers)];
 
 /// Every filter of the file.
 pub(super) fn read(root: &mut Section<'_>) -> BTreeMap<String, Arc<Filter>> {
@@ -178,7 +178,7 @@ fn list<T>(
     Some(listed.into_iter().map(|(_, value)| value).collect())
 }
 
-fn from_text<T: FromStr<Err = String>>(value: &DeValue<'_>) -> Result<T, String> {
+pub(super) fn from_text<T: FromStr<Err = String>>(value: &DeValue<'_>) -> Result<T, String> {
     values::string(value)?.parse()
 }
 

@@ -1,9 +1,11 @@
 use super::*;
 use crate::cluster::calico::{LocalNode, RouterIdSource};
+use crate::config::FibRules;
 use crate::config::filter::{Action, Condition, Then};
 use crate::config::{
     AnnouncementKind, Encapsulation, EncapsulationMode, NextHopMode, PolicyRef, PoolRule, Role,
 };
+use std::num::NonZeroU8;
 
 fn surroundings(program: Program) -> Surroundings {
     Surroundings {
@@ -155,6 +157,7 @@ rules = [{ match = { priority = [512, 1024] }, set = { priority = 512, med = 5, 
 table = 100
 protocol = 80
 metric = 20
+next_hops_max = 4
 
 [[fib.pools]]
 prefix = "192.168.0.0/16"
@@ -166,6 +169,12 @@ subnet = "10.0.0.0/24"
 [[fib.pools]]
 prefix = "172.16.0.0/16"
 program = false
+
+[kernel_import]
+prefixes = ["10.244.0.0/16+", "fd00:10:244::/48{64,128}"]
+networks = true
+ignored_interfaces = ["cali*", "lo"]
+normal_priority = 2000
 
 [etcd]
 endpoints = ["http://127.0.0.1:2379"]
@@ -265,8 +274,13 @@ fn every_key_is_read() {
     let not_ours = PoolRule { program: false, ..PoolRule::default() };
     let pool = |prefix: &str, rule| (prefix.parse().unwrap(), rule);
     let pools = [pool("192.168.0.0/16", tunnelled), pool("172.16.0.0/16", not_ours)].into();
-    assert_eq!(speaker.fib_rules, FibRules { pools, ..FibRules::default() });
+    let next_hops_max = NonZeroU8::new(4);
+    assert_eq!(speaker.fib_rules, FibRules { pools, next_hops_max, ..FibRules::default() });
     assert_eq!(config.fib, Some(FibSection { table: 100, protocol: 80, metric: 20 }));
+    let import = speaker.kernel_import.as_ref().unwrap();
+    let expected =
+        "10.244.0.0/16+ fd00:10:244::/48{64,128}, networks of interfaces but cali*, lo, normal priority 2000";
+    assert_eq!(import.to_string(), expected);
     assert_eq!(config.etcd.as_ref().unwrap().model, EtcdModel::Registry);
     assert_eq!(config.admin.listen, None);
     assert_eq!(config.notes, Vec::<String>::new());
@@ -286,6 +300,22 @@ fn what_is_wrong_with_a_pool_is_told_at_its_key() {
              network interface",
             "bgp.toml:8:1: fib.pools[2].prefix: is missing",
             "bgp.toml:9:1: fib.pools[2].programm: unknown key; did you mean \"program\"?",
+        ]
+    );
+}
+
+#[test]
+fn what_is_taken_from_the_kernel_has_to_be_said() {
+    assert_eq!(
+        problems("[kernel_import]\nignored_interfaces = [\"a/b\"]\nnormal_priority = 0\n"),
+        [
+            "bgp.toml:1:1: kernel_import.prefixes: is missing; name the prefixes to take, such as \
+             [\"10.244.0.0/16+\"]",
+            "bgp.toml:2:22: kernel_import.ignored_interfaces: is about networks of interfaces; take them with \
+             networks = true",
+            "bgp.toml:2:23: kernel_import.ignored_interfaces[0]: \"a/b\" is not the name of an interface, or a \
+             pattern such as \"cali*\", of at most 15 characters",
+            "bgp.toml:3:19: kernel_import.normal_priority: 0 is out of range; use 1 to 2147483646",
         ]
     );
 }

@@ -17,7 +17,7 @@ pub(super) fn holds(condition: &Condition, route: &FilterRoute<'_>) -> bool {
         Condition::NextHop(networks) => is_in(networks, route.next_hop.map(|next_hop| next_hop.addr())),
         Condition::Neighbor(networks) => is_in(networks, route.neighbor),
         Condition::Session(kind) => route.session == *kind,
-        Condition::Source(source) => route.source() == *source,
+        Condition::Source(source) => route.source == *source,
         Condition::AsPathStart(asns) => starts_with(attributes, asns),
         Condition::AsPathContains(asns) => {
             path.is_some_and(|path| path.asns().any(|asn| asns.contains(&asn)))

@@ -24,6 +24,7 @@ fn route(attributes: &PathAttributes) -> FilterRoute<'_> {
         prefix: "10.1.2.0/24".parse().unwrap(),
         attributes,
         next_hop: Some(NextHop::V4([10, 0, 0, 9].into())),
+        source: RouteSource::Peers,
         neighbor: Some([10, 0, 0, 2].into()),
         interface: None,
         session: SessionKind::External,
@@ -104,7 +105,13 @@ fn every_condition_holds_and_does_not() {
 #[test]
 fn what_a_route_does_not_have_does_not_match() {
     let bare = PathAttributes::default();
-    let local = FilterRoute { next_hop: None, neighbor: None, interface: Some("cali12"), ..route(&bare) };
+    let local = FilterRoute {
+        source: RouteSource::Local,
+        next_hop: None,
+        neighbor: None,
+        interface: Some("cali12"),
+        ..route(&bare)
+    };
     let table = [
         (Condition::NextHop(nets(&["0.0.0.0/0", "::/0"])), false),
         (Condition::Neighbor(nets(&["0.0.0.0/0", "::/0"])), false),
@@ -433,6 +440,7 @@ proptest! {
             prefix,
             attributes: &attributes,
             next_hop: (!is_local).then(|| address.into()),
+            source: if is_local { RouteSource::Local } else { RouteSource::Peers },
             neighbor: (!is_local).then_some(address),
             interface: (octet % 3 == 0).then_some("cali1"),
             session: if is_external { SessionKind::External } else { SessionKind::Internal },

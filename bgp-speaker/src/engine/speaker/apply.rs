@@ -6,11 +6,10 @@ use crate::config::{
     diff, resolve,
 };
 use crate::engine::policy::Policy;
-use crate::engine::rib::{Announced, Change, Path, Rib, Source};
+use crate::engine::rib::{Rib, Source};
 use crate::engine::time::MonoTime;
-use crate::engine::update_group::UpdateGroup;
 use crate::engine::wire::decode_canonical;
-use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, encode_prefix, subcode};
+use bgp_proto::{AsPath, Message, Notification, PathAttributes, RouteRefresh, subcode};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -28,11 +27,18 @@ impl Engine {
 
     pub(super) fn carry_out(&mut self, now: MonoTime, steps: &[Step], config: SpeakerConfig) {
         let has_new_identity = Self::identity(&self.config) != Self::identity(&config);
+        let shares_otherwise = self.config.fib_rules.next_hops_max() != config.fib_rules.next_hops_max();
         self.config = config;
         if has_new_identity {
             self.attrs.set_identity(&Self::identity(&self.config), decode_canonical);
         }
         self.ribs.iter_mut().for_each(Rib::resume_deferred);
+        if shares_otherwise {
+            self.find_shared();
+        }
+        if steps.iter().any(|step| step.action == StepAction::Kernel) {
+            self.take_again();
+        }
         for step in steps {
             let neighbor = step.target.parse::<NeighborRef>().ok();
             let prefix = step.target.parse::<IpNet>().ok();
@@ -41,6 +47,7 @@ impl Engine {
                 (
                     StepAction::Fib
                     | StepAction::Filter
+                    | StepAction::Kernel
                     | StepAction::Listen
                     | StepAction::Announce
                     | StepAction::Withdraw,
@@ -162,8 +169,7 @@ impl Engine {
 
     fn start_soon(&mut self, now: MonoTime, source: Source) {
         if let Some(peer) = self.peer_mut(source) {
-            peer.note_change(now);
-            peer.retry_at = Some(now);
+            peer.connect_soon(now);
             self.deadlines.arm(crate::engine::deadlines::Owner::Peer(source), now);
         }
     }
@@ -225,41 +231,26 @@ impl Engine {
     }
 
     /// Originates a prefix as the configuration says now, or no longer.
-    fn originate(&mut self, prefix: IpNet) {
-        let family = Family::of(&prefix);
-        let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
-        let length = encode_prefix(prefix, &mut key);
+    pub(super) fn originate(&mut self, prefix: IpNet) {
         let announcement = self.config.announcements.get(&prefix).cloned();
-        let attr = announcement.map(|announcement| self.intern(local_attributes(&announcement), None));
-        let rib = &mut self.ribs[family.index()];
-        let count = &mut self.sources[Source::LOCAL.0 as usize].path_count[family.index()];
-        match attr {
-            Some(attr) => {
-                let path = Path { source: Source::LOCAL, attr, path_id: 0 };
-                let outcome = rib.announce(&mut self.attrs, &key[..length], path);
-                *count += u32::from(outcome == Announced::New);
-                if outcome == Announced::Same {
-                    self.judge_again(family, &key[..length]);
-                }
-            }
-            None => *count -= u32::from(rib.withdraw(&mut self.attrs, &key[..length], Source::LOCAL, 0)),
+        if !announcement.as_ref().is_some_and(|announcement| announcement.yields_to_kernel) {
+            self.kernel.yielded.remove(&prefix);
+        }
+        let announcement = announcement.filter(|announcement| !self.has_yielded(announcement));
+        let wanted = announcement.map(|announcement| (local_attributes(&announcement), None));
+        if self.set_own(prefix, Source::LOCAL, wanted) {
+            self.judge_again(prefix);
         }
     }
 
     /// Something about a prefix that we originate changed which is no attribute of its path: filters may say otherwise.
-    fn judge_again(&mut self, family: Family, key: &[u8]) {
-        let concerned =
-            |group: &UpdateGroup| group.key.family == family && group.key.export.reads_interface();
-        if !self.groups.iter().flatten().any(concerned) {
+    fn judge_again(&mut self, prefix: IpNet) {
+        let family = Family::of(&prefix);
+        if !self.groups.iter().flatten().any(|group| group.key.export.reads_interface()) {
             return;
         }
         self.flush(|_, _| true);
-        let rib = &self.ribs[family.index()];
-        let Some(id) = rib.prefixes.find(key).filter(|id| !rib.is_undecided(*id)) else { return };
-        let best = rib.best(id);
-        for group in self.groups.iter_mut().flatten().filter(|group| concerned(group)) {
-            group.note(&Change { id, old: best, new: best });
-        }
+        self.judge_moved(family, &[prefix]);
         self.flush_groups(family);
     }
 

@@ -69,7 +69,7 @@ impl Engine {
                 ensure(counted == expected, || {
                     format!("{family} of {}: (paths, best) {counted:?}, recounted {expected:?}", info.address)
                 })?;
-                let is_used = self.peers.get(slot).is_some_and(Option::is_some) || source == Source::LOCAL;
+                let is_used = self.peers.get(slot).is_some_and(Option::is_some) || source.is_own();
                 ensure(is_used || expected == (0, 0), || format!("slot {slot} is free and has paths"))?;
             }
         }

@@ -2,15 +2,16 @@
 
 use super::Engine;
 use super::flush::export_view;
+use super::views::BestRoute;
 use crate::config::{Family, NeighborError, NeighborId, NeighborRef};
 use crate::engine::candidates::candidate;
-use crate::engine::decision::{Candidate, losses};
+use crate::engine::decision::{Candidate, DecisionStep, losses};
 use crate::engine::policy::Policy;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::update_group::{Announce, ExportView, UpdateGroup, Verdicts, export};
 use crate::engine::wire::decode_canonical;
 use crate::view::{ExplainView, ExplainedExport, ExplainedPath, RouteView};
-use bgp_proto::encode_prefix;
+use bgp_proto::{NextHop, encode_prefix};
 use ipnet::IpNet;
 
 impl Engine {
@@ -44,10 +45,18 @@ impl Engine {
         let losses = losses(&candidates);
         let is_decided = !rib.is_undecided(id);
         let decided_by = losses.iter().flatten().max();
+        let equal = match self.best_route(family, id) {
+            Some(BestRoute::Learned { equal_next_hops, .. }) => equal_next_hops,
+            _ => Vec::new(),
+        };
+        let is_used = |next_hop: Option<NextHop>| next_hop.is_some_and(|next_hop| equal.contains(&next_hop));
         let explained = paths.iter().zip(&losses).enumerate().map(|(position, ((path, stale), loss))| {
             let set = self.attrs.set(path.attr);
             let route = self.route(family, prefix, *path, &decode_canonical(set.wire), set.next_hop);
             let because = match (loss, decided_by) {
+                (Some(step), _) if *step > DecisionStep::External && is_used(set.next_hop) => {
+                    format!("lost by {step}; packets may take its next hop too")
+                }
                 (Some(step), _) => format!("lost by {step}"),
                 (None, Some(step)) => format!("best by {step}"),
                 (None, None) => "the only path".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::{Engine, RouteChange, prefix_of};
 use crate::config::{Family, SpeakerConfig};
-use crate::engine::candidates::{candidate, select};
+use crate::engine::candidates::{candidate, other_next_hops, select};
 use crate::engine::conn::ConnId;
 use crate::engine::decision::beats;
 use crate::engine::policy::Policy;
@@ -19,6 +19,7 @@ macro_rules! export_view {
             sources: &$engine.sources,
             cluster_id: $engine.config.cluster_id.unwrap_or($engine.config.router_id),
             announcements: &$engine.config.announcements,
+            kernel: &$engine.kernel,
         }
     };
 }
@@ -39,8 +40,10 @@ impl Engine {
         if self.route_changes.is_empty() {
             self.reclaim(in_use);
         }
+        let moved = self.kernel.take_moved();
         for family in Family::ALL {
             self.select_routes(family);
+            self.judge_moved(family, &moved);
             self.flush_groups(family);
         }
         self.admit_members();
@@ -59,6 +62,7 @@ impl Engine {
         !self.joins.is_empty()
             || !self.refreshes.is_empty()
             || self.ribs.iter().any(Rib::is_dirty)
+            || self.kernel.has_moved()
             || self.recheck_emptied
             || self.attrs.has_unreferenced()
             || self.is_walking
@@ -115,10 +119,11 @@ impl Engine {
         }
         let mut changes = std::mem::take(&mut self.scratch.changes);
         let sources = &self.sources;
-        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did.
-        let ready = |rib: &Rib, id, old: Option<Path>| {
-            !deferring || old.is_some() || rib.paths(id).any(|(path, _)| path.source == Source::LOCAL)
-        };
+        // RFC 4724 §4.1: while deferring, only what we originate ourselves is decided, or did. A route in the kernel is
+        // not: a neighbour may have a path that is preferred to it.
+        let is_final = |(path, _): (Path, bool)| matches!(path.source, Source::LOCAL | Source::NETWORK);
+        let ready =
+            |rib: &Rib, id, old: Option<Path>| !deferring || old.is_some() || rib.paths(id).any(is_final);
         let select = |attrs: &AttrTable, paths: &[Path]| select(attrs, sources, paths);
         let beats = |attrs: &AttrTable, new: Path, old: Path| {
             beats(&candidate(attrs, sources, &new), &candidate(attrs, sources, &old))
@@ -126,10 +131,14 @@ impl Engine {
         let takes_paths =
             |group: &&mut UpdateGroup| group.key.family == family && group.key.add_paths.is_some();
         let has_takers = self.groups.iter_mut().flatten().any(|group| takes_paths(&group));
-        let mut touched = has_takers.then(Vec::new);
+        let shares_packets = self.config.fib_rules.next_hops_max() > 1;
+        let mut touched = (has_takers || shares_packets).then(Vec::new);
         rib.decide(&mut self.attrs, ready, beats, select, &mut changes, touched.as_mut());
         for id in touched.into_iter().flatten() {
             self.groups.iter_mut().flatten().filter(takes_paths).for_each(|group| group.note_paths(id));
+            if shares_packets {
+                self.note_shared(family, id);
+            }
         }
         for change in &changes {
             self.note_change(family, change);
@@ -137,6 +146,32 @@ impl Engine {
         changes.clear();
         changes.shrink_to(SCRATCH_CHANGES);
         self.scratch.changes = changes;
+    }
+
+    /// Something about a prefix has changed, perhaps not the best path. If it shares packets among several next hops, or
+    /// did, these may be others now.
+    fn note_shared(&mut self, family: Family, id: PrefixId) {
+        let rib = &self.ribs[family.index()];
+        let best = rib.best(id).and_then(|path| self.attrs.set(path.attr).next_hop);
+        let is_shared =
+            best.is_some_and(|best| !other_next_hops(rib, &self.attrs, &self.sources, id, best).is_empty());
+        let shared = &mut self.shared[family.index()];
+        let was_shared = if is_shared { !shared.insert(id) } else { shared.remove(&id) };
+        if is_shared || was_shared {
+            self.route_changes.push(RouteChange { family, id });
+        }
+    }
+
+    /// Which prefixes share packets, where that has come to matter.
+    pub(super) fn find_shared(&mut self) {
+        for family in Family::ALL {
+            let ids: Vec<PrefixId> = match self.config.fib_rules.next_hops_max() {
+                1 => Vec::new(),
+                _ => self.known_ids(family).collect(),
+            };
+            self.shared[family.index()].clear();
+            ids.into_iter().for_each(|id| self.note_shared(family, id));
+        }
     }
 
     fn note_change(&mut self, family: Family, change: &Change) {

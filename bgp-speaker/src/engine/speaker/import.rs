@@ -4,6 +4,7 @@ use super::Engine;
 use crate::config::Family;
 use crate::engine::collision::Direction;
 use crate::engine::conn::ConnId;
+use crate::engine::malformed::{Problem, action_name};
 use crate::engine::next_hop::is_usable;
 use crate::engine::peer::LastAttributes;
 use crate::engine::policy::Policy;
@@ -21,12 +22,19 @@ use bgp_proto::{
 use bytes::BytesMut;
 use std::sync::Arc;
 
+/// Of what is no message, so many octets are kept.
+const NOT_A_MESSAGE_SHOWN: usize = 64;
+
 /// Why an UPDATE ends the session.
-struct Fatal(Notification);
+struct Fatal {
+    notification: Notification,
+    /// What is wrong, if no attribute has been blamed already.
+    why: Option<String>,
+}
 
 impl From<DecodeError> for Fatal {
     fn from(error: DecodeError) -> Self {
-        Fatal(error.notification())
+        Fatal { notification: error.notification(), why: Some(error.to_string()) }
     }
 }
 
@@ -64,6 +72,9 @@ impl Engine {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "not a BGP message");
+                    let problems = vec![Problem::fatal(error.to_string())];
+                    let shown = &bytes[used..bytes.len().min(used + NOT_A_MESSAGE_SHOWN)];
+                    self.note_malformed(now, source, shown, problems, &params);
                     self.drive(now, source, direction, Event::MalformedMessage(error.notification()));
                     return bytes.len();
                 }
@@ -83,7 +94,7 @@ impl Engine {
         source: Source,
         direction: Direction,
         bytes: &[u8],
-        params: &SessionParams,
+        params: &Arc<SessionParams>,
     ) -> usize {
         let (mut used, mut count) = (0, 0);
         let mut outcome = Ok(());
@@ -94,6 +105,9 @@ impl Engine {
             used += message.bytes.len();
             count += 1;
             outcome = self.import(now, source, message.body(), params);
+            if outcome.is_err() || !self.scratch.problems.is_empty() {
+                self.keep_malformed(now, source, message.bytes, outcome.as_ref().err(), params);
+            }
             if self.incoming.iter().any(|batch| batch.len() >= BATCH_LEN) {
                 self.take_in(now, source);
                 if !self.is_established(source, direction) {
@@ -106,7 +120,7 @@ impl Engine {
             self.count_received(source, MessageType::UPDATE, count);
             let event = match outcome {
                 Ok(()) => Event::Update,
-                Err(Fatal(notification)) => Event::MalformedMessage(notification),
+                Err(Fatal { notification, .. }) => Event::MalformedMessage(notification),
             };
             self.drive(now, source, direction, event);
         }
@@ -143,7 +157,11 @@ impl Engine {
                 self.note_refresh_request(source, state, request);
                 Event::RouteRefresh
             }
-            Err(error) => Event::MalformedMessage(error.notification()),
+            Err(error) => {
+                let problems = vec![Problem::fatal(error.to_string())];
+                self.note_malformed(now, source, message.bytes, problems, params);
+                Event::MalformedMessage(error.notification())
+            }
         };
         self.drive(now, source, direction, event);
     }
@@ -234,10 +252,9 @@ impl Engine {
                     MpUnreachView::parse(attribute.value).map(|unreach| sections.unreach = Some(unreach))
                 }
                 AttributeCode::MP_REACH_NLRI | AttributeCode::MP_UNREACH_NLRI => {
-                    return Err(Fatal(Notification::new(
-                        NotificationCode::UPDATE_MESSAGE_ERROR,
-                        subcode::update::MALFORMED_ATTRIBUTE_LIST,
-                    )));
+                    let code = NotificationCode::UPDATE_MESSAGE_ERROR;
+                    let notification = Notification::new(code, subcode::update::MALFORMED_ATTRIBUTE_LIST);
+                    return Err(Fatal { notification, why: Some(format!("{} twice", attribute.code)) });
                 }
                 AttributeCode::NEXT_HOP => {
                     next_hop = next_hop.or_else(|| NextHop::from_octets(attribute.value));
@@ -334,6 +351,35 @@ impl Engine {
         Ok((action == Action7606::Use).then_some(report.attributes))
     }
 
+    /// Keeps an UPDATE in which problems were found.
+    fn keep_malformed(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        bytes: &[u8],
+        fatal: Option<&Fatal>,
+        params: &Arc<SessionParams>,
+    ) {
+        let mut problems = std::mem::take(&mut self.scratch.problems);
+        problems.extend(fatal.and_then(|fatal| fatal.why.clone()).map(Problem::fatal));
+        self.note_malformed(now, source, bytes, problems, params);
+    }
+
+    fn note_malformed(
+        &mut self,
+        now: MonoTime,
+        source: Source,
+        bytes: &[u8],
+        problems: Vec<Problem>,
+        params: &Arc<SessionParams>,
+    ) {
+        if let Some(peer) = self.peer_mut(source) {
+            peer.malformed_count += 1;
+            let id = peer.neighbor.id();
+            self.malformed.note(now, id, bytes, problems, params);
+        }
+    }
+
     fn judge(
         &mut self,
         source: Source,
@@ -342,12 +388,8 @@ impl Engine {
     ) -> Result<Action7606, Fatal> {
         let neighbor = self.sources[source.0 as usize].address;
         tracing::warn!(%neighbor, %error, ?action, "malformed UPDATE");
-        let action_name = match action {
-            UpdateErrorAction::AttributeDiscard => "attribute-discard",
-            UpdateErrorAction::TreatAsWithdraw => "treat-as-withdraw",
-            UpdateErrorAction::AfiSafiDisable => "afi-safi-disable",
-            UpdateErrorAction::SessionReset => "session-reset",
-        };
+        self.scratch.problems.push(Problem::of_attribute(error, action));
+        let action_name = action_name(action);
         *self.counters.update_errors.entry((error.code.to_string(), action_name)).or_default() += 1;
         match action {
             UpdateErrorAction::AttributeDiscard => Ok(Action7606::Use),
@@ -363,7 +405,7 @@ impl Engine {
             }
             // A family that cannot be read any more cannot be ignored either: what it withdraws would stay.
             UpdateErrorAction::AfiSafiDisable | UpdateErrorAction::SessionReset => {
-                Err(Fatal(error.notification()))
+                Err(Fatal { notification: error.notification(), why: None })
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::config::Family;
+use crate::config::filter::RouteSource;
 use crate::engine::policy::{ChangedRoute, FilterRoute, Policy, RuleId};
 use crate::engine::rib::{AttrId, Source};
 use crate::engine::update_group::session_kind;
@@ -64,6 +65,7 @@ impl Engine {
                 prefix,
                 attributes: &attributes,
                 next_hop: set.next_hop,
+                source: RouteSource::Peers,
                 neighbor: Some(info.address),
                 interface: None,
                 session: session_kind(info.relation),

@@ -4,10 +4,12 @@ use super::{Engine, RefusedConnection};
 use crate::config::{
     Family, ListenRange, Neighbor, NeighborError, NeighborId, NeighborRef, at_address, called, resolve,
 };
+use crate::engine::ConnId;
 use crate::engine::deadlines::Owner;
 use crate::engine::peer::{Peer, SourceInfo};
 use crate::engine::policy::Policy;
 use crate::engine::rib::Source;
+use crate::engine::session_change::SessionChangeKind;
 use crate::engine::time::MonoTime;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -21,13 +23,12 @@ impl Engine {
         let import = Policy::resolve(&neighbor.options.import, &self.config);
         let mut peer = Peer::new(source, neighbor, import, range, self.seed, now);
         peer.is_leaving = range.is_none() && self.config.leaving.contains(&id);
-        if peer.connects() {
-            peer.retry_at = Some(now);
-        }
+        peer.connect_soon(now);
         self.deadlines.arm(Owner::Peer(source), now);
         self.peers[source.0 as usize] = Some(Box::new(peer));
         self.by_id.insert(id, source);
         self.count_member(None, range);
+        self.note_session_change(source, SessionChangeKind::Added);
         source
     }
 
@@ -47,6 +48,7 @@ impl Engine {
     /// Forgets a peer without connections, with all of its paths.
     pub(super) fn forget_peer(&mut self, source: Source) {
         self.purge(source, false, &Family::ALL);
+        self.note_session_change(source, SessionChangeKind::Removed);
         if let Some(peer) = self.peers[source.0 as usize].take() {
             self.by_id.remove(&peer.neighbor.id());
             self.count_member(peer.range, None);
@@ -82,6 +84,12 @@ impl Engine {
         }
         let neighbor = Self::dynamic_neighbor(&range, remote);
         Ok(self.add_peer(now, neighbor, Some(range.prefix)))
+    }
+
+    /// The connections with all neighbours of an address.
+    pub fn connections_of(&self, remote: IpAddr) -> Vec<ConnId> {
+        let peers = at_address(&self.by_id, remote).filter_map(|(_, source)| self.peer(*source));
+        peers.flat_map(|peer| peer.connections.iter().filter_map(|connection| connection.conn)).collect()
     }
 
     /// Which of the known peers with this address a new connection from there is for. See [`Peer::acceptance`]; of equals

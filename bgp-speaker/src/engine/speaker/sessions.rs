@@ -2,15 +2,17 @@
 
 use super::{ConnectTarget, Effect, Engine, RefusedConnection, StopMode};
 use crate::config::Family;
+use crate::engine::backoff::Outlook;
 use crate::engine::collision::{Direction, OtherConnection, SETTLED_AFTER, loser};
 use crate::engine::conn::ConnId;
 use crate::engine::deadlines::Owner;
 use crate::engine::negotiate::{LocalSide, Negotiated, RestartFlags, local_open, negotiate};
 use crate::engine::next_hop::SelfAddresses;
-use crate::engine::peer::{Established, Peer, Prospect, Retention};
+use crate::engine::peer::{Established, Peer, Retention};
 use crate::engine::readvertise::{Relation, is_reflected, is_told_alike};
 use crate::engine::rib::{Change, Source};
 use crate::engine::session::{Action, DownReason, Event, State, StateKind};
+use crate::engine::session_change::{SessionChangeKind, SessionEnd};
 use crate::engine::time::MonoTime;
 use bgp_proto::{BgpId, Message, MessageType, Notification, NotificationCode, Open, subcode};
 use std::net::{IpAddr, SocketAddr};
@@ -22,17 +24,21 @@ use std::time::Duration;
 const STALE_TIME_MAX: Duration = Duration::from_secs(360);
 
 impl Engine {
-    /// A neighbour has connected. `others` are further addresses of ours on the interface.
+    /// A neighbour has connected. `others` are further addresses of ours on the interface; `ttl` is what the connection
+    /// came with, if that is known (the hop limit, in IPv6).
     ///
     /// # Errors
-    /// Nobody with this address is expected; the connection is to be closed.
+    /// Nobody with this address is expected, or from nearer by; the connection is to be closed.
     pub fn accept(
         &mut self,
         now: MonoTime,
         remote: SocketAddr,
         local: IpAddr,
         others: &[IpAddr],
+        ttl: Option<u8>,
     ) -> Result<ConnId, RefusedConnection> {
+        // First: a stranger far away must not even make an old connection give way.
+        self.check_distance(remote.ip(), ttl)?;
         if let Some(source) = self.expecting(remote.ip()).map(|peer| peer.source) {
             self.make_room(now, source)?;
         }
@@ -44,6 +50,27 @@ impl Engine {
         self.drive(now, source, Direction::Incoming, Event::StartPassive);
         self.connected(now, id, local, others);
         Ok(id)
+    }
+
+    /// RFC 5082: what comes from next door has the TTL that it left with. The kernel checks what follows; that the socket
+    /// is asked to do so comes too late for what led to the connection, and for an OPEN that came along.
+    fn check_distance(&mut self, remote: IpAddr, ttl: Option<u8>) -> Result<(), RefusedConnection> {
+        let expecting = self.expecting(remote).map(|peer| (peer.source, peer.options().ttl_security));
+        let hops = match expecting {
+            Some((_, hops)) => hops,
+            None => self.range_of(remote).and_then(|range| range.options.ttl_security),
+        };
+        let Some(least) = hops.map(|hops| u8::MAX - hops.saturating_sub(1)) else { return Ok(()) };
+        if ttl.is_some_and(|ttl| ttl >= least) {
+            return Ok(());
+        }
+        let refused = RefusedConnection::TooFar { ttl, least };
+        if let Some(peer) = expecting.and_then(|(source, _)| self.peer_mut(source))
+            && peer.established.is_none()
+        {
+            peer.last_error = Some(format!("connection refused: {refused}"));
+        }
+        Err(refused)
     }
 
     /// A neighbour connects again while its earlier connection is still there. One that has not led to a session
@@ -162,11 +189,8 @@ impl Engine {
         }
         let Some(peer) = self.peer_mut(source) else { return };
         peer.retention.iter_mut().for_each(|retention| retention.closed_by_us = true);
-        peer.note_change(now);
-        if peer.connects() {
-            peer.retry_at = Some(now);
-            self.deadlines.arm(Owner::Peer(source), now);
-        }
+        peer.connect_soon(now);
+        self.deadlines.arm(Owner::Peer(source), now);
     }
 
     fn for_both(&mut self, now: MonoTime, source: Source, event: impl Fn(Option<&Negotiated>) -> Event) {
@@ -352,6 +376,7 @@ impl Engine {
         let is_connecting = peer.session(direction.other()).kind() == StateKind::Connect;
         let address = self.name_of(id);
         tracing::info!(neighbor = address, name, families = ?negotiated.families, "session established");
+        self.note_session_change(source, SessionChangeKind::Up);
         if is_connecting {
             self.drive(now, source, direction.other(), Event::OpenCollisionDump);
         }
@@ -449,15 +474,18 @@ impl Engine {
         if direction == Direction::Incoming && is_open_error(&reason) {
             peer.mistaken_at = Some(now);
         }
+        let mut is_news = false;
         if was_up || !is_collision && reason != DownReason::GivenUp && peer.established.is_none() {
-            peer.last_error = Some(reason.to_string());
+            let text = Some(reason.to_string());
+            is_news = peer.last_error != text;
+            peer.last_error = text;
         }
         // The other connection may still lead to a session once its neighbour has said something.
         let has_other = peer.session(direction.other()).kind() >= StateKind::OpenConfirm;
         let is_planned =
             peer.retry_at.is_some() || peer.session(Direction::Outgoing).kind() != StateKind::Idle;
         if !stopping && peer.connects() && !has_other && !is_planned {
-            let at = peer.schedule_retry(now, prospect(&reason));
+            let at = peer.schedule_retry(now, Outlook::after(&reason));
             self.deadlines.arm(Owner::Peer(source), at);
         }
         let Some(peer) = self.peer_mut(source) else { return };
@@ -467,7 +495,11 @@ impl Engine {
             let address = self.name_of(id);
             tracing::info!(neighbor = address, %reason, "session ended");
             self.leave_and_keep_or_purge(now, source, &reason);
+            self.note_session_change(source, SessionChangeKind::Down(end_of(&reason)));
         } else if !is_collision {
+            if is_news {
+                self.note_session_change(source, SessionChangeKind::Failed(end_of(&reason)));
+            }
             tracing::debug!(neighbor = self.name_of(id), %reason, "no session");
         }
         self.tidy_peer(now, source);
@@ -558,6 +590,10 @@ impl Engine {
     }
 }
 
+fn end_of(reason: &DownReason) -> SessionEnd {
+    SessionEnd { reason: reason.label(), text: reason.to_string() }
+}
+
 /// Does the neighbour keep our routes, and we its, when the session's connection breaks, but not after a NOTIFICATION?
 /// That is so with RFC 4724 but without RFC 8538.
 fn is_lost_by_notifications(peer: &Peer, direction: Direction) -> bool {
@@ -606,22 +642,4 @@ fn families_to_keep(terms: &Negotiated) -> Option<(Duration, Vec<Family>)> {
 fn is_open_error(reason: &DownReason) -> bool {
     matches!(reason, DownReason::NotificationSent(n) | DownReason::NotificationReceived(n)
         if n.hard_reset_reason().as_ref().unwrap_or(n).code == NotificationCode::OPEN_MESSAGE_ERROR.0)
-}
-
-/// What is to be expected of the next attempt?
-fn prospect(reason: &DownReason) -> Prospect {
-    let (DownReason::NotificationReceived(n) | DownReason::NotificationSent(n)) = reason else {
-        return Prospect::Unknown;
-    };
-    let inner = n.hard_reset_reason();
-    let n = inner.as_ref().unwrap_or(n);
-    match (n.code, n.subcode) {
-        _ if is_open_error(reason) => Prospect::Refused,
-        (code, _) if code != NotificationCode::CEASE.0 => Prospect::Unknown,
-        (_, subcode::cease::MAXIMUM_PREFIXES) => Prospect::Same,
-        (_, subcode::cease::ADMINISTRATIVE_RESET | subcode::cease::OTHER_CONFIGURATION_CHANGE) => {
-            Prospect::Reset
-        }
-        _ => Prospect::Unknown,
-    }
 }

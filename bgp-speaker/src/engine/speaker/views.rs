@@ -2,33 +2,33 @@
 
 use super::Engine;
 use super::convergence::has_told_all;
-use super::flush::export_view;
-use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, Role};
+use crate::config::{AddPaths, AnnouncementKind, Family, NeighborError, NeighborId, NeighborRef, Role};
+use crate::engine::candidates::other_next_hops;
 use crate::engine::message_counts::MessageCounts;
 use crate::engine::negotiate::Negotiated;
 use crate::engine::peer::Peer;
 use crate::engine::rib::{Path, PrefixId, Source};
 use crate::engine::session::StateKind;
 use crate::engine::time::MonoTime;
-use crate::engine::update_group::{Announce, ExportView, UpdateGroup, Verdicts, export, export_attributes};
-use crate::engine::wire::Edits;
-use crate::engine::wire::decode_canonical;
-use crate::view::{MetricsView, NeighborView, PrefixCounts, RouteQuery, RouteTable, RouteView, StatusView};
-use bgp_proto::{NextHop, PathAttributes, encode_prefix};
-use bytes::BytesMut;
-use ipnet::IpNet;
+use crate::engine::update_group::UpdateGroup;
+use crate::view::{MalformedView, MetricsView, NeighborView, PrefixCounts, StatusView};
+use bgp_proto::NextHop;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A best path as a subscriber sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BestRoute {
+    /// Another program has it in the kernel, or it is the network of an interface.
+    Kernel,
     /// We originate it.
     Local(AnnouncementKind),
     /// Learned.
     Learned {
         /// Where to send packets.
         next_hop: NextHop,
+        /// Where else they may be sent.
+        equal_next_hops: Vec<NextHop>,
         /// From whom we know.
         from: IpAddr,
         /// Its LOCAL_PREF; 100 where it has none.
@@ -41,6 +41,9 @@ impl Engine {
     pub fn best_route(&self, family: Family, id: PrefixId) -> Option<BestRoute> {
         let rib = &self.ribs[family.index()];
         let path = rib.best(id).filter(|_| !rib.is_undecided(id))?;
+        if path.source.is_own() && path.source != Source::LOCAL {
+            return Some(BestRoute::Kernel);
+        }
         if path.source == Source::LOCAL {
             let prefix = self.prefix(family, id)?;
             let kind = self.config.announcements.get(&prefix).map_or(AnnouncementKind::Route, |a| a.kind);
@@ -48,7 +51,32 @@ impl Engine {
         }
         let next_hop = self.attrs.set(path.attr).next_hop?;
         let from = self.sources[path.source.0 as usize].address;
-        Some(BestRoute::Learned { next_hop, from, local_pref: self.attrs.record(path.attr).local_pref })
+        let local_pref = self.attrs.record(path.attr).local_pref;
+        Some(BestRoute::Learned {
+            next_hop,
+            equal_next_hops: self.equal_next_hops(family, id, next_hop),
+            from,
+            local_pref,
+        })
+    }
+
+    /// The next hops of paths that are as good as the best one, as far as a route may have them, the next best first.
+    fn equal_next_hops(&self, family: Family, id: PrefixId, best: NextHop) -> Vec<NextHop> {
+        let most = usize::from(self.config.fib_rules.next_hops_max()) - 1;
+        let mut next_hops = other_next_hops(&self.ribs[family.index()], &self.attrs, &self.sources, id, best);
+        next_hops.truncate(most);
+        next_hops
+    }
+
+    /// Is a decision about a prefix outstanding?
+    pub fn is_undecided(&self, family: Family, id: PrefixId) -> bool {
+        self.ribs[family.index()].is_undecided(id)
+    }
+
+    /// All prefixes with a path, decided or not.
+    pub fn known_ids(&self, family: Family) -> impl Iterator<Item = PrefixId> + '_ {
+        let rib = &self.ribs[family.index()];
+        rib.prefixes.ids().filter(|id| rib.is_undecided(*id) || rib.best(*id).is_some())
     }
 
     /// All prefixes with a decided best path.
@@ -73,6 +101,7 @@ impl Engine {
             paths: count(|rib| rib.path_count()),
             ready: self.is_converged(),
             fib: None,
+            kernel_import: None,
             datastore: None,
             handover: None,
         }
@@ -85,6 +114,22 @@ impl Engine {
             *counts.entry(peer.state().to_string()).or_default() += 1;
         }
         counts
+    }
+
+    /// Messages that could not be read or used, the oldest first; of all neighbours, or of one.
+    ///
+    /// # Errors
+    /// There is no such neighbour, nor messages of a former one.
+    pub fn malformed(
+        &self,
+        now: MonoTime,
+        of: Option<NeighborRef>,
+    ) -> Result<Vec<MalformedView>, NeighborError> {
+        let messages = self.malformed.view(now, of, |id| self.name_of(id));
+        match of {
+            Some(of) if messages.is_empty() => self.find(of).map(|_| messages),
+            _ => Ok(messages),
+        }
     }
 
     /// All neighbours, by address and port.
@@ -126,6 +171,7 @@ impl Engine {
             messages_received: text(&peer.messages_received),
             messages_sent: text(&peer.messages_sent),
             established_count: peer.established_count,
+            malformed_count: peer.malformed_count,
             last_error: peer.last_error.clone(),
             restarting: peer.retention.is_some(),
             told_all: has_told_all(now, peer),
@@ -167,137 +213,6 @@ impl Engine {
             self.ribs[family.index()].prefixes.ids().filter(|id| is_sole(family, *id)).count()
         };
         Family::ALL.into_iter().map(of_family).sum()
-    }
-
-    /// Routes, in the order of their prefixes; and whether there are more than asked for.
-    ///
-    /// # Errors
-    /// There is no such neighbour, or more than one.
-    pub fn routes(&self, query: &RouteQuery) -> Result<(Vec<RouteView>, bool), NeighborError> {
-        let source = query.neighbor.map(|wanted| self.find(wanted)).transpose()?;
-        let limit = query.limit.unwrap_or(usize::MAX);
-        let mut routes = Vec::new();
-        for family in Family::ALL {
-            for (prefix, id) in self.matching(family, query) {
-                match query.table {
-                    RouteTable::Advertised => {
-                        routes.extend(
-                            source.into_iter().flat_map(|to| self.advertised(family, prefix, id, to)),
-                        );
-                    }
-                    _ => routes.extend(self.paths_of(family, prefix, id, query.table, source)),
-                }
-                if routes.len() > limit {
-                    routes.truncate(limit);
-                    return Ok((routes, true));
-                }
-            }
-        }
-        Ok((routes, false))
-    }
-
-    fn matching(&self, family: Family, query: &RouteQuery) -> Vec<(IpNet, PrefixId)> {
-        let rib = &self.ribs[family.index()];
-        if let Some(prefix) = query.prefix.filter(|_| !query.longer) {
-            let mut key = [0; bgp_proto::MAX_PREFIX_WIRE_LEN];
-            let length = encode_prefix(prefix, &mut key);
-            let id = rib.prefixes.find(&key[..length]).filter(|_| Family::of(&prefix) == family);
-            return id.map(|id| (prefix.trunc(), id)).into_iter().collect();
-        }
-        let is_inside = |prefix: &IpNet| query.prefix.is_none_or(|outer| outer.contains(prefix));
-        let all = rib.prefixes.ids().filter_map(|id| Some((self.prefix(family, id)?, id)));
-        let mut matching: Vec<_> = all.filter(|(prefix, _)| is_inside(prefix)).collect();
-        matching.sort_unstable();
-        matching
-    }
-
-    fn paths_of<'a>(
-        &'a self,
-        family: Family,
-        prefix: IpNet,
-        id: PrefixId,
-        table: RouteTable,
-        source: Option<Source>,
-    ) -> impl Iterator<Item = RouteView> + 'a {
-        let rib = &self.ribs[family.index()];
-        let is_decided = !rib.is_undecided(id);
-        rib.paths(id).enumerate().filter_map(move |(position, (path, stale))| {
-            let best = position == 0 && is_decided;
-            let wanted =
-                (table != RouteTable::Best || best) && source.is_none_or(|source| source == path.source);
-            wanted.then(|| {
-                let set = self.attrs.set(path.attr);
-                let attributes = decode_canonical(set.wire);
-                RouteView { best, stale, ..self.route(family, prefix, path, &attributes, set.next_hop) }
-            })
-        })
-    }
-
-    /// As it is on the wire to a neighbour.
-    fn advertised(&self, family: Family, prefix: IpNet, id: PrefixId, to: Source) -> Vec<RouteView> {
-        let group = self.group_of(to, family).and_then(|index| self.groups[index].as_ref());
-        let Some(group) = group else { return Vec::new() };
-        let view = export_view!(self, family);
-        let mut verdicts = Verdicts::default();
-        let announcements: Vec<Announce> = match group.told() {
-            Some(told) => told.announcements(&view, &group.key, id, to, &mut verdicts).collect(),
-            None => {
-                let path = view.rib.best(id).filter(|_| group.advertised().contains(id));
-                let told = path.filter(|path| path.source != to).and_then(|path| {
-                    let (next_hop, changes) = export(&view, &group.key, id, path, &mut verdicts).ok()?;
-                    Some(Announce { path, next_hop, changes, id })
-                });
-                told.into_iter().collect()
-            }
-        };
-        let key = crate::engine::update_group::GroupKey { four_octet_as: true, ..group.key.clone() };
-        let views = announcements.into_iter().map(|Announce { path, next_hop, changes, .. }| {
-            let changed = verdicts.changed_set(&view, &group.key, path, changes);
-            let (mut block, mut edits) = (BytesMut::new(), Edits::default());
-            export_attributes(&view, &key, path, next_hop, changed.as_ref(), &mut edits, &mut block);
-            let route = self.route(family, prefix, path, &decode_canonical(&block), Some(next_hop));
-            RouteView { path_id: key.add_paths.map(|_| path.path_id), ..route }
-        });
-        views.collect()
-    }
-
-    pub(super) fn route(
-        &self,
-        family: Family,
-        prefix: IpNet,
-        path: Path,
-        attributes: &PathAttributes,
-        next_hop: Option<NextHop>,
-    ) -> RouteView {
-        fn texts<T: ToString>(values: &[T]) -> Vec<String> {
-            values.iter().map(ToString::to_string).collect()
-        }
-        let from = &self.sources[path.source.0 as usize];
-        let from = NeighborId { address: from.address, port: from.port };
-        RouteView {
-            prefix,
-            family,
-            next_hop: next_hop.map(|next_hop| next_hop.addr().to_string()),
-            from: if path.source == Source::LOCAL { "local".to_owned() } else { self.name_of(from) },
-            best: true,
-            origin: attributes.origin.map(|origin| origin.to_string()).unwrap_or_default(),
-            as_path: attributes.as_path.as_ref().map(ToString::to_string).unwrap_or_default(),
-            local_pref: attributes.local_pref,
-            med: attributes.med,
-            communities: texts(&attributes.communities),
-            extended_communities: texts(&attributes.extended_communities),
-            large_communities: texts(&attributes.large_communities),
-            originator_id: attributes.originator_id.map(|id| id.to_string()),
-            cluster_list: texts(&attributes.cluster_list),
-            path_id: Some(path.path_id).filter(|id| *id != 0 || self.has_path_ids(family, path.source)),
-            stale: false,
-        }
-    }
-
-    /// Does a source number its paths?
-    fn has_path_ids(&self, family: Family, source: Source) -> bool {
-        let established = self.peer(source).and_then(|peer| peer.established.as_ref());
-        established.is_some_and(|established| established.terms.params.add_path_rx(family.afi_safi()))
     }
 
     /// Counters and gauges.

@@ -126,6 +126,7 @@ fn is_true(condition: &Condition, route: &PlainRoute) -> bool {
         Condition::NextHop(networks) => inside(networks, route.next_hop_now()),
         Condition::Neighbor(networks) => inside(networks, route.neighbor),
         Condition::Session(kind) => (*kind == SessionKind::External) == route.is_external,
+        Condition::Source(RouteSource::Kernel) => false,
         Condition::Source(source) => (*source == RouteSource::Local) == route.neighbor.is_none(),
         Condition::AsPathStart(asns) => {
             let wanted: Vec<u32> = asns.iter().map(|asn| asn.0).collect();

@@ -541,7 +541,7 @@ impl Network {
             Host::Down => return,
             Host::Stranger => Some(None),
             Host::Speaker(_) if target.refuses => None,
-            Host::Speaker(engine) => engine.accept(now, remote, local, &others).ok().map(Some),
+            Host::Speaker(engine) => engine.accept(now, remote, local, &others, Some(255)).ok().map(Some),
         };
         let Some(conn) = accepted else {
             self.send(id, Side::Acceptor, Segment::Reset);

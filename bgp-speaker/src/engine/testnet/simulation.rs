@@ -81,6 +81,8 @@ fn build(simulation: Simulation) -> Network {
             reflected(&mut network, kind, number, &others)
         };
         let mut config = dress(&mut network, config, number);
+        let next_hops_max = [1, 2, 16][(simulation.seed as usize).wrapping_add(number as usize) % 3];
+        config.fib_rules.next_hops_max = NonZeroU8::new(next_hops_max);
         if has_add_paths {
             let sessions = config.neighbors.values_mut().map(|neighbor| &mut neighbor.options);
             let ranges = config.listen_ranges.iter_mut().map(|range| &mut range.options);

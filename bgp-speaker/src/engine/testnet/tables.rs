@@ -33,7 +33,7 @@ impl Network {
         let Some(engine) = self.node(at).engine() else { return Vec::new() };
         let query =
             RouteQuery { table, neighbor: neighbor.map(|of| of.address().into()), ..RouteQuery::default() };
-        engine.routes(&query).map(|(routes, _)| routes).unwrap_or_default()
+        engine.routes(query).map(|(routes, _)| routes).unwrap_or_default()
     }
 
     fn table(&self, at: NodeId, table: RouteTable, neighbor: Option<NodeId>) -> BTreeMap<IpNet, RouteView> {
@@ -69,6 +69,11 @@ impl Network {
     /// Loc-RIB.
     pub fn best(&self, at: NodeId) -> BTreeMap<IpNet, RouteView> {
         self.table(at, RouteTable::Best, None)
+    }
+
+    /// What the subscriber at a node was told last of a prefix.
+    pub fn subscribed(&self, at: NodeId, prefix: IpNet) -> Option<&BestRoute> {
+        self.node(at).routes.get(&prefix)
     }
 
     /// Pairs of running nodes that are to have a session: configured on both sides, by list or range.
@@ -224,5 +229,5 @@ fn is_refused(receiver: &SpeakerConfig, at: NodeId, allowed: u8, route: &RouteVi
 }
 
 fn on_the_wire(route: &RouteView) -> RouteView {
-    RouteView { from: String::new(), best: false, stale: false, ..route.clone() }
+    RouteView { from: String::new(), kernel: None, best: false, stale: false, ..route.clone() }
 }

@@ -369,7 +369,7 @@ fn connections_from_a_neighbours_address_do_not_put_our_own_attempts_off() {
     while network.now() < until && !network.is_up(speaker, neighbor) {
         network.with_engine(speaker, |now, engine: &mut Engine| {
             let remote = std::net::SocketAddr::new(address(2), 5555);
-            if let Ok(id) = engine.accept(now, remote, address(1), &[]) {
+            if let Ok(id) = engine.accept(now, remote, address(1), &[], None) {
                 engine.closed(now, id, "hung up");
             }
         });
@@ -397,4 +397,49 @@ fn who_sends_but_never_reads_loses_its_session() {
     assert!(minutes >= 8, "down after {minutes} minutes");
     let neighbor = stage.network.neighbor(stage.nodes[0], stage.stranger).expect("listed");
     assert!(neighbor.last_error.is_some_and(|error| error.contains("Send Hold Timer Expired")));
+}
+
+#[test]
+fn what_was_malformed_is_kept_with_what_was_done_about_it() {
+    let mut stage = Stage::new();
+    let stream = stage.session();
+    let malformed = |stage: &Stage, of: Option<u32>| {
+        let of = of.map(|number| address(number).into());
+        let network = &stage.network;
+        network.engine(stage.nodes[0]).malformed(network.now(), of)
+    };
+    assert_eq!(malformed(&stage, None), Ok(Vec::new()));
+    stage.say(stream, &good());
+    assert_eq!(malformed(&stage, Some(4)), Ok(Vec::new()), "a sound UPDATE is not kept");
+
+    // LOCAL_PREF of three octets: the route is withdrawn. AGGREGATOR of one octet: dropped.
+    let short_pref = [0x40, 5, 3, 0, 0, 100];
+    let wrong = update(&[&ORIGIN[..], &AS_PATH, &NEXT_HOP, &short_pref, &[0xc0, 7, 1, 0]].concat(), &NLRI);
+    stage.say(stream, &wrong);
+    let kept = malformed(&stage, Some(4)).expect("a neighbour");
+    assert_eq!(kept.len(), 1);
+    let actions: Vec<&str> = kept[0].errors.iter().map(|error| error.action.as_str()).collect();
+    assert_eq!(actions, ["treat-as-withdraw", "attribute-discard"], "{kept:?}");
+    assert_eq!((kept[0].neighbor.as_str(), kept[0].message.as_str()), ("10.0.0.4", "UPDATE"));
+    assert_eq!((kept[0].length, kept[0].age_ms), (wrong.len(), 1000));
+    assert!(kept[0].octets.ends_with("18ac1001") && kept[0].octets.len() == 2 * wrong.len());
+    let has = |text: &str| kept[0].decoded.iter().any(|line| line.contains(text));
+    assert!(has("ORIGIN (1) flags 0x40 (transitive), 1 octet: 00 = igp"), "{:#?}", kept[0].decoded);
+    assert!(has("LOCAL_PREF (5) flags 0x40 (transitive), 3 octets: 000064"), "{:#?}", kept[0].decoded);
+    assert!(has("announced 172.16.1.0/24"), "{:#?}", kept[0].decoded);
+    assert_eq!(stage.state(), "Established");
+
+    // What ends the session: fields that contradict each other, and what is no message at all.
+    stage.say(stream, &message(2, &[0, 9, 0, 0]));
+    let stream = stage.session();
+    stage.say(stream, &[0; 19]);
+    let kept = malformed(&stage, None).expect("no neighbour is named");
+    let told: Vec<(&str, &str)> =
+        kept[1..].iter().map(|one| (one.message.as_str(), one.errors[0].action.as_str())).collect();
+    assert_eq!(told, [("UPDATE", "session-reset"), ("none", "session-reset")], "{kept:#?}");
+    assert!(kept[1].decoded[0].starts_with("its fields cannot be told apart"), "{kept:#?}");
+    assert_eq!(kept[2].errors[0].error, "the marker is not all ones");
+    let view = stage.network.neighbor(stage.nodes[0], stage.stranger).expect("listed");
+    assert_eq!(view.malformed_count, 3);
+    assert!(malformed(&stage, Some(99)).is_err());
 }

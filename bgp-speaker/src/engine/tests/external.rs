@@ -3,6 +3,9 @@
 use super::*;
 use crate::config::PolicyRef;
 use crate::config::filter::{Action, Filter, Rule, Then};
+use crate::engine::BestRoute;
+use bgp_proto::Origin;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// AS 65001 (1), AS 64512 (2, 3), AS 65004 (4), in a row.
@@ -165,4 +168,57 @@ fn an_external_route_wins_over_the_same_from_ibgp() {
     let from = |at: NodeId| network.best(at)[&prefix("10.0.0.0/8")].from.clone();
     assert_eq!(from(nodes[1]), nodes[0].address().to_string());
     assert_eq!(from(nodes[2]), nodes[3].address().to_string());
+}
+
+/// The next hops of a route at a node: the best one's first.
+fn next_hops(network: &Network, at: NodeId, text: &str) -> Vec<IpAddr> {
+    match network.subscribed(at, prefix(text)) {
+        Some(BestRoute::Learned { next_hop, equal_next_hops, .. }) => {
+            [*next_hop].iter().chain(equal_next_hops).map(|next_hop| next_hop.addr()).collect()
+        }
+        other => panic!("no learned route: {other:?}"),
+    }
+}
+
+#[test]
+fn packets_are_shared_among_routers_that_are_equally_good() {
+    let mut network = Network::new(1);
+    let mut node = SpeakerConfig::numbered(1).ebgp(2, 65_002).ebgp(3, 65_003).ebgp(4, 65_004);
+    node.fib_rules.next_hops_max = std::num::NonZeroU8::new(2);
+    let node = network.start(node);
+    let routers = [(2, 65_002), (3, 65_003), (4, 65_004)].map(|(number, asn)| {
+        let config = SpeakerConfig::numbered(number).in_as(asn).ebgp(1, 64_512);
+        network.start(config.announces(&["10.9.0.0/16"]))
+    });
+    network.converge();
+    network.check();
+    assert_eq!(next_hops(&network, node, "10.9.0.0/16"), [address(2), address(3)]);
+    // The second one goes, and the third comes in its place: the best path is the same all the time.
+    network.apply(routers[1], |config| config.announcements.clear());
+    network.converge();
+    network.check();
+    assert_eq!(next_hops(&network, node, "10.9.0.0/16"), [address(2), address(4)]);
+    let told = network.engine(node).explain(prefix("10.9.0.0/16"), None).expect("no neighbour is named");
+    assert!(told.paths[1].because.ends_with("packets may take its next hop too"), "{told:?}");
+    // A better one has all of them to itself.
+    network.apply(routers[2], |config| {
+        config.announcements.values_mut().for_each(|announcement| announcement.origin = Origin::Egp);
+    });
+    network.converge();
+    network.check();
+    assert_eq!(next_hops(&network, node, "10.9.0.0/16"), [address(2)]);
+}
+
+#[test]
+fn two_reflectors_that_tell_of_one_router_give_one_next_hop() {
+    let mut network = Network::new(1);
+    network.start(SpeakerConfig::numbered(1).reflects(1).clients(&[3, 4]));
+    network.start(SpeakerConfig::numbered(2).reflects(2).clients(&[3, 4]));
+    network.start(SpeakerConfig::numbered(3).ibgp(&[1, 2]).announces(&["10.9.0.0/16"]));
+    let mut node = SpeakerConfig::numbered(4).ibgp(&[1, 2]);
+    node.fib_rules.next_hops_max = std::num::NonZeroU8::new(16);
+    let node = network.start(node);
+    network.converge();
+    network.check();
+    assert_eq!(next_hops(&network, node, "10.9.0.0/16"), [address(3)]);
 }

@@ -76,7 +76,7 @@ fn a_connection_goes_to_a_neighbour_without_a_session() {
     let now = shared.network.now();
     shared.network.with_engine(shared.speaker, |_, engine| {
         let remote = std::net::SocketAddr::new(address(4), 5555);
-        let refused = engine.accept(now, remote, address(1), &[]).unwrap_err();
+        let refused = engine.accept(now, remote, address(1), &[], None).unwrap_err();
         assert_eq!(refused.to_string(), "the neighbour has an established session");
     });
 }

@@ -5,6 +5,7 @@ use super::log::ChunkBuilder;
 use super::verdicts::{ChangedSet, ChangesId, Verdicts};
 use crate::config::filter::NextHopChange;
 use crate::config::{Announcement, Family, NextHopMode};
+use crate::engine::kernel::KernelTable;
 use crate::engine::next_hop::{ExportContext, export_next_hop};
 use crate::engine::peer::SourceInfo;
 use crate::engine::readvertise::{Refusal, Relation, is_reflected, may_readvertise};
@@ -28,11 +29,13 @@ pub struct ExportView<'a> {
     pub cluster_id: BgpId,
     /// What we originate, for filters that look at interfaces.
     pub announcements: &'a BTreeMap<IpNet, Announcement>,
+    /// What others have in the kernel, likewise.
+    pub kernel: &'a KernelTable,
 }
 
 impl ExportView<'_> {
     pub(super) fn source(&self, source: Source) -> Option<&SourceInfo> {
-        (source != Source::LOCAL).then(|| &self.sources[source.0 as usize])
+        (!source.is_own()).then(|| &self.sources[source.0 as usize])
     }
 }
 
@@ -91,7 +94,7 @@ pub fn export_attributes(
     }
     match key.relation {
         Relation::External => {
-            if path.source != Source::LOCAL && !changed.is_some_and(|changed| changed.has_set_med) {
+            if !path.source.is_own() && !changed.is_some_and(|changed| changed.has_set_med) {
                 // RFC 4271 §5.1.4: a received MED stays in the AS.
                 edits.drop(AttributeCode::MED);
             }
@@ -161,7 +164,7 @@ pub fn encode_announcements(
         block.clear();
         let changed = verdicts.changed_set(view, key, first.path, first.changes);
         export_attributes(view, key, first.path, first.next_hop, changed.as_ref(), &mut edits, &mut block);
-        let own = Some(first.path.source).filter(|source| *source != Source::LOCAL);
+        let own = Some(first.path.source).filter(|source| !source.is_own());
         let mut rest = run.iter().map(|a| WireNlri::new(view, key, a.id, a.path.path_id)).peekable();
         while rest.peek().is_some() {
             let is_classic = key.family == Family::Ipv4Unicast && matches!(first.next_hop, NextHop::V4(_));

@@ -11,7 +11,7 @@ use super::member::{Member, PrivateItem, PrivateKind};
 use super::members::Members;
 use super::told::{ToldPaths, chosen};
 use super::verdicts::Verdicts;
-use crate::engine::rib::{AttrTable, Bitmap, Change, PrefixId, Source};
+use crate::engine::rib::{AttrTable, Bitmap, Change, Path, PrefixId, Source};
 
 /// How many prefixes a slow member is served at a time.
 const SLOW_BATCH: usize = 4096;
@@ -138,10 +138,17 @@ impl UpdateGroup {
         }
         if let (Some(old), Some(new)) = (change.old, change.new)
             && old.source != new.source
-            && new.source != Source::LOCAL
+            && !new.source.is_own()
             && self.advertised.contains(change.id)
         {
             self.unlearn.push((change.id, new.source));
+        }
+    }
+
+    /// Filters may say something else about a prefix than before, though its paths are the same.
+    pub fn ask_again(&mut self, id: PrefixId, best: Option<Path>) {
+        if self.told.is_some() || !self.pending_bits.contains(id) {
+            self.note(&Change { id, old: best, new: best });
         }
     }
 

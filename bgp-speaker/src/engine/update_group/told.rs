@@ -192,12 +192,17 @@ impl ToldPaths {
 
 /// The paths of a prefix that a group is to be told: of those that its rules and filters let pass the best, up to its
 /// bound, in no particular order. They bear the identifiers under which they were received.
+///
+/// A route of the kernel is told if it is the best path only. Where another program writes a route to every block of the
+/// cluster on every node, all would tell all of each other's blocks else.
 pub fn chosen(view: &ExportView<'_>, key: &GroupKey, id: PrefixId, verdicts: &mut Verdicts) -> Vec<Announce> {
     if view.rib.is_undecided(id) {
         return Vec::new();
     }
     let max = key.add_paths.map_or(0, |max| usize::from(max.get()));
-    let mut paths: Vec<Path> = view.rib.paths(id).map(|(path, _)| path).collect();
+    let is_spare = |path: &Path| path.source == Source::KERNEL && view.rib.best(id) != Some(*path);
+    let mut paths: Vec<Path> =
+        view.rib.paths(id).map(|(path, _)| path).filter(|path| !is_spare(path)).collect();
     if paths.len() > max {
         // Else it does not matter which are better.
         paths = best_first(view.attrs, view.sources, &paths);

@@ -6,7 +6,7 @@
 
 use super::encode::ExportView;
 use super::key::GroupKey;
-use crate::config::filter::{NextHopChange, SessionKind};
+use crate::config::filter::{NextHopChange, RouteSource, SessionKind};
 use crate::engine::policy::{ChangedRoute, FilterRoute, Policy, RuleId};
 use crate::engine::readvertise::Relation;
 use crate::engine::rib::{AttrId, DEFAULT_LOCAL_PREF, Path, PrefixId, Source};
@@ -181,6 +181,7 @@ fn filter_route<'a>(
         prefix,
         attributes,
         next_hop: view.attrs.set(path.attr).next_hop,
+        source: route_source(path.source),
         neighbor: view.source(path.source).map(|source| source.address),
         interface: interface(view, &key.export, path, &prefix),
         session: session_kind(key.relation),
@@ -195,9 +196,21 @@ pub fn session_kind(relation: Relation) -> SessionKind {
     }
 }
 
+fn route_source(source: Source) -> RouteSource {
+    match source {
+        Source::LOCAL => RouteSource::Local,
+        source if source.is_own() => RouteSource::Kernel,
+        _ => RouteSource::Peers,
+    }
+}
+
 fn interface<'a>(view: &ExportView<'a>, policy: &Policy, path: Path, prefix: &IpNet) -> Option<&'a str> {
-    if path.source != Source::LOCAL || !policy.reads_interface() {
+    if !path.source.is_own() || !policy.reads_interface() {
         return None;
     }
-    view.announcements.get(prefix)?.interface.as_deref()
+    match path.source {
+        Source::LOCAL => view.announcements.get(prefix)?.interface.as_deref(),
+        Source::NETWORK => view.kernel.networks.get(prefix).map(AsRef::as_ref),
+        _ => view.kernel.routes.get(prefix)?.interface.as_deref(),
+    }
 }

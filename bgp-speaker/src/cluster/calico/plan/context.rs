@@ -4,6 +4,7 @@ use super::{LocalNode, PlanError, RouterIdSource};
 use crate::cluster::calico::model::{BgpConfiguration, BindMode, Node, ProgramClusterRoutes};
 use crate::cluster::calico::snapshot::Snapshot;
 use crate::config::DEFAULT_ASN;
+use crate::config::filter::local_pref_of_priority;
 use bgp_proto::{Asn, BgpId};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,8 +14,6 @@ use std::sync::LazyLock;
 pub(super) const BGP_PORT: u16 = 179;
 /// The metric that means "normal", unless configured.
 const NORMAL_PRIORITY: u32 = 1024;
-/// LOCAL_PREF and metric of a route add up to this.
-const PRIORITY_SUM: u32 = 2_147_483_647;
 
 static NO_CONFIGURATION: LazyLock<BgpConfiguration> = LazyLock::new(BgpConfiguration::default);
 
@@ -86,10 +85,14 @@ impl<'a> Context<'a> {
 
     /// The LOCAL_PREF that says that a route has normal priority.
     pub(super) fn normal_local_pref(&self, is_ipv4: bool) -> u32 {
-        let priority =
-            if is_ipv4 { self.config.ipv4_normal_priority } else { self.config.ipv6_normal_priority };
-        PRIORITY_SUM - priority.unwrap_or(NORMAL_PRIORITY)
+        local_pref_of_priority(normal_priority(self.config, is_ipv4))
     }
+}
+
+/// The metric that means "normal".
+pub(super) fn normal_priority(config: &BgpConfiguration, is_ipv4: bool) -> u32 {
+    let configured = if is_ipv4 { config.ipv4_normal_priority } else { config.ipv6_normal_priority };
+    configured.unwrap_or(NORMAL_PRIORITY)
 }
 
 /// The first octets of the name's SHA-256; the first of them is kept below the addresses for multicast.

@@ -39,6 +39,7 @@ impl Plan {
                 .collect(),
             filters: self.filters.clone(),
             fib_rules: self.fib.clone(),
+            kernel_import: Some(self.kernel_import.clone()),
             leaving: BTreeSet::new(),
         }
     }
@@ -56,6 +57,7 @@ impl Plan {
             fib: PlannedFib::of(&self.fib),
             fib_rejected: self.fib.rejected.iter().copied().collect(),
             host_routes: PlannedHostRoute::of(&self.fib),
+            kernel_import: Some(self.kernel_import.to_string()),
             steps,
             after_restart: Vec::new(),
             handover: None,
@@ -124,6 +126,8 @@ impl Origination {
         };
         // Communities are attached on export, behind the BGPFilters.
         announcement.local_pref = Some(self.local_pref);
+        // Felix, where there is one, has a route for the pod, and knows better whether and where the pod is.
+        announcement.yields_to_kernel = self.kind == OriginationKind::Borrowed;
         announcement
     }
 

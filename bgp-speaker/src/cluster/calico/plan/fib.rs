@@ -9,6 +9,10 @@ use crate::config::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteM
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::num::NonZeroU8;
+
+/// As many as BIRD merges.
+const NEXT_HOPS_MAX: NonZeroU8 = NonZeroU8::new(16).expect("not zero");
 
 pub(super) fn rules(context: &Context<'_>, problems: &mut Vec<Problem>) -> FibRules {
     FibRules {
@@ -17,6 +21,7 @@ pub(super) fn rules(context: &Context<'_>, problems: &mut Vec<Problem>) -> FibRu
         foreign_next_hops: wireguard_peers(context),
         host_routes: host_routes(context),
         metrics: RouteMetrics::Priority,
+        next_hops_max: Some(NEXT_HOPS_MAX),
     }
 }
 
@@ -45,7 +50,7 @@ fn pools(context: &Context<'_>, problems: &mut Vec<Problem>) -> BTreeMap<IpNet, 
 fn rule(pool: &IpPool, context: &Context<'_>) -> PoolRule {
     let is_across_subnets = pool.mode == EncapsulationMode::CrossSubnet && pool.cidr.addr().is_ipv4();
     PoolRule {
-        program: is_programmed(pool, context.program_cluster_routes()),
+        program: is_programmed(pool.encapsulation, context.program_cluster_routes()),
         encapsulation: pool.encapsulation,
         when: pool.mode,
         device: None,
@@ -53,9 +58,9 @@ fn rule(pool: &IpPool, context: &Context<'_>) -> PoolRule {
     }
 }
 
-/// Does BGP write the routes of this pool, rather than Felix?
-fn is_programmed(pool: &IpPool, setting: ProgramClusterRoutes) -> bool {
-    match (pool.encapsulation, setting) {
+/// Does BGP write the routes of pools with this encapsulation, rather than Felix?
+pub(super) fn is_programmed(encapsulation: Encapsulation, setting: ProgramClusterRoutes) -> bool {
+    match (encapsulation, setting) {
         (Encapsulation::Vxlan, _) | (_, ProgramClusterRoutes::Disabled) => false,
         (_, ProgramClusterRoutes::Enabled)
         | (Encapsulation::Ipip, ProgramClusterRoutes::EnabledIPIPOnly)

@@ -1,27 +1,34 @@
 //! BGPFilters, and what Calico does with every route, as the filters that a speaker evaluates.
 //!
 //! On import, what no BGPFilter decides passes. On export a fixed list of rules follows, the same for all sessions of a
-//! family. Two of Calico's rules are not in it, since they are about routes that were learned from the kernel: what
-//! leads out of a tunnel interface, and what is inside an own block. Here only a block itself is originated, and
-//! nothing is learned from the kernel. So the list changes with pools and ranges, and stays when blocks come and go.
+//! family, for routes of neighbours, of the kernel and of our own. It names our blocks, so it changes as they come and
+//! go; neighbours are told what that makes different, and nothing else.
 
-use super::context::Context;
-use super::{Plan, SessionPlan};
+use super::context::{Context, normal_priority};
+use super::fib::is_programmed;
+use super::{Origination, OriginationKind, Plan, SessionPlan};
 use crate::cluster::calico::model::{
-    BgpFilter, BgpFilterRule, CommunityValue, FilterAction, FilterOperation, FilterPeerType, MatchOperator,
+    BgpFilter, BgpFilterRule, CommunityValue, FilterAction, FilterOperation, FilterPeerType, IpPool,
+    MatchOperator,
 };
 use crate::config::filter::{
-    Action, CommunityPattern, CommunityValue as Community, Condition, Filter, PrefixRange, PrefixSet,
-    RouteSource, Rule, SessionKind, Then,
+    Action, CommunityPattern, CommunityValue as Community, Condition, Filter, NamePattern, PRIORITY_MAX,
+    PrefixRange, PrefixSet, RouteSource, Rule, SessionKind, Then, local_pref_of_priority,
 };
-use crate::config::{Family, PolicyRef};
+use crate::config::{Encapsulation, Family, PolicyRef};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All filters that the sessions name, by the names that they use; and those of every session, even if there is none.
-pub(super) fn all(context: &Context<'_>, sessions: &[SessionPlan]) -> BTreeMap<String, Arc<Filter>> {
-    let built_in = |family| (built_in_name(family), Arc::new(built_in_export(context, family)));
+pub(super) fn all(
+    context: &Context<'_>,
+    sessions: &[SessionPlan],
+    originate: &[Origination],
+) -> BTreeMap<String, Arc<Filter>> {
+    let blocks: Vec<IpNet> =
+        originate.iter().filter(|one| one.kind == OriginationKind::Block).map(|one| one.prefix).collect();
+    let built_in = |family| (built_in_name(family), Arc::new(built_in_export(context, &blocks, family)));
     let mut filters: BTreeMap<String, Arc<Filter>> = Family::ALL.into_iter().map(built_in).collect();
     for session in sessions {
         let family = session.family();
@@ -153,39 +160,92 @@ fn community(value: CommunityValue) -> Community {
 }
 
 /// What is done with every route on its way out. The order is Calico's.
-fn built_in_export(context: &Context<'_>, family: Family) -> Filter {
+fn built_in_export(context: &Context<'_>, blocks: &[IpNet], family: Family) -> Filter {
     let is_of_family = |net: &IpNet| Family::of(net) == family;
-    let within = |nets: Vec<IpNet>| PrefixSet::new(nets.into_iter().map(PrefixRange::within));
     let pools = context.snapshot.pools.values().filter(|pool| is_of_family(&pool.cidr));
     let (closed, open): (Vec<_>, Vec<_>) = pools.partition(|pool| pool.is_export_disabled);
-    let cidrs =
-        |pools: Vec<&crate::cluster::calico::model::IpPool>| pools.iter().map(|pool| pool.cidr).collect();
+    let cidrs = |pools: Vec<&IpPool>| pools.iter().map(|pool| pool.cidr).collect::<Vec<_>>();
 
-    let mut rules = Vec::new();
-    let mut add = |name: &str, rule: Rule| rules.push(Rule { name: name.to_owned(), ..rule });
-    if !closed.is_empty() {
-        let rule = Rule::new(Then::Reject).when(Condition::prefix_in(within(cidrs(closed))));
-        add("pools with disableBGPExport", rule);
-    }
+    let mut rules = Rules::default();
+    rules.within("pools with disableBGPExport", Then::Reject, cidrs(closed));
+    rules.0.extend(interfaces_that_stay(context, family));
     for (cidr, communities) in advertised_communities(context) {
         if is_of_family(&cidr) {
             let rule = Rule::new(Then::Next).when(Condition::prefix_in(within(vec![cidr])));
-            add("prefixAdvertisements", rule.change(Action::AddCommunities(communities)));
+            rules.add("prefixAdvertisements", rule.change(Action::AddCommunities(communities)));
         }
     }
-    add("what this node originates", Rule::new(Then::Accept).when(Condition::Source(RouteSource::Local)));
-    let mut accept = |name: &str, nets: Vec<IpNet>| {
-        let nets: Vec<IpNet> = nets.into_iter().filter(is_of_family).collect();
-        if !nets.is_empty() {
-            add(name, Rule::new(Then::Accept).when(Condition::prefix_in(within(nets))));
-        }
-    };
-    accept("services that this node announces", super::services::announced_ranges(context));
+    let local = Rule::new(Then::Accept).when(Condition::Source(RouteSource::Local));
+    rules.add("what this node originates", local);
+    let blocks = blocks.iter().copied().filter(is_of_family).collect();
+    own_blocks(&mut rules, blocks, normal_priority(context.config, family == Family::Ipv4Unicast));
+    let of_family = |nets: Vec<IpNet>| nets.into_iter().filter(is_of_family).collect();
+    let announced = of_family(super::services::announced_ranges(context));
+    rules.within("services that this node announces", Then::Accept, announced);
     if context.node.cluster_id.is_some() {
-        accept("services, on a reflector", super::services::reflected_ranges(context));
+        let reflected = of_family(super::services::reflected_ranges(context));
+        rules.within("services, on a reflector", Then::Accept, reflected);
     }
-    accept("pools", cidrs(open));
-    Filter { rules, default: Then::Reject }
+    rules.within("pools", Then::Accept, cidrs(open));
+    Filter { rules: rules.0, default: Then::Reject }
+}
+
+/// Rules in order.
+#[derive(Default)]
+struct Rules(Vec<Rule>);
+
+impl Rules {
+    fn add(&mut self, name: &str, rule: Rule) {
+        self.0.push(Rule { name: name.to_owned(), ..rule });
+    }
+
+    /// About everything inside these networks, if there are any.
+    fn within(&mut self, name: &str, then: Then, nets: Vec<IpNet>) {
+        if !nets.is_empty() {
+            self.add(name, Rule::new(then).when(Condition::prefix_in(within(nets))));
+        }
+    }
+}
+
+fn within(nets: Vec<IpNet>) -> PrefixSet {
+    PrefixSet::new(nets.into_iter().map(PrefixRange::within))
+}
+
+/// Routes that Felix writes to other nodes' pods lead into tunnels, or into its eBPF programs: to announce them would
+/// draw those nodes' traffic here.
+fn interfaces_that_stay(context: &Context<'_>, family: Family) -> [Rule; 2] {
+    let patterns = |names: &[&str]| -> Vec<NamePattern> {
+        // Patterns of ours are patterns.
+        names.iter().filter_map(|name| name.parse().ok()).collect()
+    };
+    let mut tunnels = vec!["*.cali", "*.calico"];
+    let is_ours = is_programmed(Encapsulation::Ipip, context.program_cluster_routes());
+    if family == Family::Ipv4Unicast && !is_ours {
+        tunnels.push("tunl0");
+    }
+    let inside = Rule::new(Then::Reject)
+        .when(Condition::Session(SessionKind::Internal))
+        .when(Condition::Interface(patterns(&tunnels)));
+    let programs = Rule::new(Then::Reject).when(Condition::Interface(patterns(&["bpf*.cali"])));
+    [
+        Rule { name: "routes into tunnels".to_owned(), ..inside },
+        Rule { name: "routes into eBPF programs".to_owned(), ..programs },
+    ]
+}
+
+/// Blocks are announced as a whole; of what is inside, only routes that are preferred to normal ones.
+fn own_blocks(rules: &mut Rules, blocks: Vec<IpNet>, normal_priority: u32) {
+    if blocks.is_empty() {
+        return;
+    }
+    let exactly = PrefixSet::new(blocks.iter().copied().map(PrefixRange::exact));
+    rules.add("blocks of this node", Rule::new(Then::Accept).when(Condition::prefix_in(exactly)));
+    let inside = Arc::new(within(blocks));
+    let inside = || Condition::Prefix { set: inside.clone(), negated: false };
+    let elevated = local_pref_of_priority(normal_priority) + 1..=PRIORITY_MAX;
+    let preferred = Rule::new(Then::Accept).when(inside()).when(Condition::LocalPref(elevated));
+    rules.add("inside blocks of this node, elevated", preferred);
+    rules.add("inside blocks of this node", Rule::new(Then::Reject).when(inside()));
 }
 
 /// Each entry of the advertisements that hold here, with the communities that somebody defined.
