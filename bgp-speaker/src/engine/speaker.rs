@@ -1,5 +1,6 @@
 //! The engine: owner of all peers, connections, tables and groups. See [`crate::engine`] for how it is driven.
 
+mod accept;
 mod apply;
 #[cfg(any(test, feature = "test-util"))]
 mod audit;
