@@ -164,7 +164,7 @@ impl Engine {
             families: terms.map_or_else(Vec::new, |t| t.families.iter().map(ToString::to_string).collect()),
             add_paths: terms.map_or_else(BTreeMap::new, |terms| add_paths(terms)),
             capabilities: terms
-                .map_or_else(Vec::new, |t| t.capabilities.iter().map(|c| format!("{c:?}")).collect()),
+                .map_or_else(Vec::new, |t| t.capabilities.iter().map(|c| c.to_string()).collect()),
             hold_time_secs: terms.and_then(|terms| terms.hold_time).map(|time| time.as_secs() as u16),
             local_address: own.flatten(),
             prefixes: self.prefix_counts(peer),

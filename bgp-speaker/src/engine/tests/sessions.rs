@@ -208,3 +208,15 @@ fn a_speaker_that_stops_to_restart_keeps_what_it_learned() {
         assert_eq!(network.best(a).len(), before, "its kernel routes stay, whatever the neighbour can do");
     }
 }
+
+#[test]
+fn what_a_neighbour_offers_reads_as_text() {
+    let mut network = Network::new(1);
+    let a = network.start(SpeakerConfig::numbered(1).ibgp(&[2]));
+    let b = network.start(SpeakerConfig::numbered(2).ibgp(&[1]));
+    network.converge();
+    let offered = network.neighbor(a, b).expect("a neighbour").capabilities;
+    for expected in ["multiprotocol ipv4-unicast", "route refresh", "4-octet AS 64512"] {
+        assert!(offered.iter().any(|capability| capability == expected), "{expected}: {offered:?}");
+    }
+}
