@@ -7,6 +7,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
+/// Keys that are easily looked for at the top of the file, and where they are.
+const SECTION_OF: [(&str, &str); 7] = [
+    ("blocks", "announce"),
+    ("cluster_id", "reflector"),
+    ("endpoints", "etcd"),
+    ("metric", "fib"),
+    ("next_hops_max", "fib"),
+    ("protocol", "fib"),
+    ("socket", "admin"),
+];
+
 /// Collects what one file gets wrong. One per file; the [`Section`]s of the file share it.
 pub(super) struct Reader<'a> {
     file: &'a str,
@@ -228,9 +239,13 @@ impl<'a> Section<'a> {
             if self.known.contains(&name) {
                 continue;
             }
-            let message = match nearest(name, &self.known) {
-                Some(meant) => format!("unknown key; did you mean \"{meant}\"?"),
-                None => format!("unknown key; known keys here: {}", self.known.join(", ")),
+            let section = SECTION_OF.iter().find(|(key, _)| self.path.is_empty() && *key == name);
+            let message = match (section, nearest(name, &self.known)) {
+                (Some((_, section)), _) => {
+                    format!("unknown key here; it belongs into the section [{section}]")
+                }
+                (None, Some(meant)) => format!("unknown key; did you mean \"{meant}\"?"),
+                (None, None) => format!("unknown key; known keys here: {}", self.known.join(", ")),
             };
             self.reader.report_at(key.span().start, &self.key_path(name), message);
         }

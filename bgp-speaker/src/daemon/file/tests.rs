@@ -529,6 +529,18 @@ fn the_kernels_own_table_is_refused() {
 }
 
 #[test]
+fn a_key_that_has_lost_its_section_is_sent_there() {
+    assert_eq!(
+        problems("router_id = \"10.0.0.1\"\ncluster_id = \"10.0.0.1\"\n[fib]\ncluster_id = 1\n"),
+        [
+            "bgp.toml:2:1: cluster_id: unknown key here; it belongs into the section [reflector]",
+            "bgp.toml:4:1: fib.cluster_id: unknown key; known keys here: table, protocol, metric, next_hops_max, \
+             pools",
+        ]
+    );
+}
+
+#[test]
 fn an_unreadable_asn_does_not_put_neighbours_into_another_as() {
     let text =
         "asn = true\n[reflector]\n[[neighbors]]\naddress = \"10.0.0.2\"\nremote_as = 5\nrole = \"client\"\n";
