@@ -20,6 +20,7 @@ pub use fib_rules::{Encapsulation, EncapsulationMode, FibRules, PoolRule, RouteM
 pub use fields::{FieldClass, field_classes};
 pub use filter::Filter;
 pub use kernel_import::{KernelImport, NetworkImport, NormalPriorities};
+pub(crate) use neighbor::ttl_min;
 pub use neighbor::{
     AddPaths, Family, ListenRange, Neighbor, NextHopMode, PolicyRef, Role, Secret, SessionOptions,
     families_all,

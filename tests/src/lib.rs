@@ -39,6 +39,7 @@ pub mod cluster;
 mod command;
 mod daemon;
 pub mod daemons;
+pub mod embedded;
 mod error;
 pub mod etcd;
 pub mod harness;

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 
 use bgp_lab::daemons::bird::Bird;
+use bgp_lab::embedded::{failed, runtime};
 use bgp_lab::harness::lab_test;
 use bgp_lab::route_watch::RouteWatch;
 use bgp_lab::{Daemon, Lab, LabError, Node, PeerRole, RouteSpec, SpeakerSpec, secs, wait_until};
@@ -45,10 +46,7 @@ struct Ours {
 impl Ours {
     fn start(node: &Node, config: SpeakerConfig) -> Result<Ours, LabError> {
         // Its threads belong to the namespace, and so do their sockets.
-        let runtime = node
-            .namespace
-            .run(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build())?;
-        let runtime = runtime.map_err(LabError::io("making a runtime"))?;
+        let runtime = node.namespace.run(runtime)??;
         let builder = Speaker::builder().config(config).fib(FibConfig::default());
         let started = runtime.block_on(async { tokio::spawn(builder.start()).await });
         let speaker = started.map_err(|error| failed(&error.to_string()))?;
@@ -77,10 +75,6 @@ impl Ours {
             (view.established_count, told.map(|(_, count)| count).sum())
         }))
     }
-}
-
-fn failed(seen: &str) -> LabError {
-    LabError::Unexpected { what: "a speaker".into(), expected: "success".into(), seen: seen.into() }
 }
 
 /// What is compared: nothing stands for a session that is down.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bgp_lab::embedded::{failed, runtime};
 use bgp_lab::harness::lab_test;
 use bgp_lab::raw_peer::Feeder;
 use bgp_lab::{Lab, LabError, Namespace, RouteSpec, SeenRoute, secs, wait_until};
@@ -66,16 +67,7 @@ fn two_speakers_on_one_host_have_a_table_each() {
         let pools = [pool("10.60.0.0/16", tunnelled.clone()), pool("10.62.0.0/16", not_ours.clone())].into();
         let rules = FibRules { pools, ..FibRules::default() };
         host.namespace.run(|| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .map_err(LabError::io("making a runtime"))?;
-            let failed = |seen: &str| LabError::Unexpected {
-                what: "a speaker".to_owned(),
-                expected: "success".to_owned(),
-                seen: seen.to_owned(),
-            };
+            let runtime = runtime()?;
             let block = Announcement::block("10.60.9.0/26".parse().expect("a prefix"));
             let first = speaker(a, left.v4.into(), 100).fib_rules(rules).announce(block);
             let first = runtime.block_on(first.start()).map_err(|error| failed(&error.to_string()))?;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 
+use bgp_lab::embedded::{failed, runtime};
 use bgp_lab::harness::lab_test;
 use bgp_lab::raw_peer::Feeder;
 use bgp_lab::route_watch::RouteWatch;
@@ -43,16 +44,7 @@ fn the_kernel_shares_packets_among_equal_routers_and_forgets_one_that_goes() {
         let routers = [node("left", 2)?, node("middle", 3)?, node("right", 4)?];
         let mut watch = RouteWatch::start(lab, &host.namespace, "host")?;
         host.namespace.run(|| {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .map_err(LabError::io("making a runtime"))?;
-            let failed = |seen: &str| LabError::Unexpected {
-                what: "a speaker".to_owned(),
-                expected: "success".to_owned(),
-                seen: seen.to_owned(),
-            };
+            let runtime = runtime()?;
             let mut builder = Speaker::builder()
                 .router_id(host.v4)
                 .listen((IpAddr::from(host.v4), 179).into())

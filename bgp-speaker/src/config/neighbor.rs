@@ -228,6 +228,11 @@ impl SessionOptions {
     pub const DEFAULT_ADD_PATHS_MAX: NonZeroU8 = NonZeroU8::MIN.saturating_add(15);
 }
 
+/// The least TTL of what has come so many hops (RFC 5082 §3): it has left with 255.
+pub(crate) fn ttl_min(hops: u8) -> u8 {
+    u8::MAX - hops.saturating_sub(1)
+}
+
 impl Default for SessionOptions {
     fn default() -> Self {
         Self {

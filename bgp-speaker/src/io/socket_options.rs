@@ -1,6 +1,6 @@
 //! Socket options that no safe crate offers: TCP MD5 (RFC 2385) and GTSM (RFC 5082). The only unsafe code here.
 
-use crate::config::Secret;
+use crate::config::{Secret, ttl_min};
 use ipnet::IpNet;
 use std::io;
 use std::net::IpAddr;
@@ -56,11 +56,6 @@ pub(super) fn set_ttl_security(socket: &impl AsRawFd, family: IpAddr, hops: u8) 
             set(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, &ttl_min)
         }
     }
-}
-
-/// The least TTL of what has come `hops` hops.
-fn ttl_min(hops: u8) -> u8 {
-    u8::MAX - hops.saturating_sub(1)
 }
 
 /// Has a listening socket note with which TTL each connection comes, for [`received_ttl`].

@@ -1,6 +1,7 @@
 //! Neighbours that connect to us: who may, and what gives way to them.
 
 use super::{Engine, RefusedConnection};
+use crate::config::ttl_min;
 use crate::engine::collision::{Direction, SETTLED_AFTER};
 use crate::engine::conn::ConnId;
 use crate::engine::rib::Source;
@@ -45,7 +46,7 @@ impl Engine {
             Some((_, hops)) => hops,
             None => self.range_of(remote).and_then(|range| range.options.ttl_security),
         };
-        let Some(least) = hops.map(|hops| u8::MAX - hops.saturating_sub(1)) else { return Ok(()) };
+        let Some(least) = hops.map(ttl_min) else { return Ok(()) };
         if ttl.is_some_and(|ttl| ttl >= least) {
             return Ok(());
         }
